@@ -1,0 +1,43 @@
+//! Time as the core sees it: handed in, never asked for.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::BootId;
+use crate::ports::BoxFuture;
+
+/// A moment, by the two clocks that a journal needs.
+///
+/// Durations within a boot use the boot-time clock, which no operator sets;
+/// across a reboot only the wall clock is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The boot during which this was.
+    pub boot: BootId,
+    /// Nanoseconds since the Unix epoch.
+    pub wall_ns: u64,
+    /// Nanoseconds since that boot, time asleep included (`CLOCK_BOOTTIME`).
+    pub boottime_ns: u64,
+}
+
+impl Stamp {
+    /// How long before this moment `earlier` was; zero if it was not before.
+    pub fn since(&self, earlier: &Stamp) -> Duration {
+        let nanoseconds = if self.boot == earlier.boot {
+            self.boottime_ns.saturating_sub(earlier.boottime_ns)
+        } else {
+            self.wall_ns.saturating_sub(earlier.wall_ns)
+        };
+        Duration::from_nanos(nanoseconds)
+    }
+}
+
+/// The port through which time comes in.
+pub trait Clock: Send + Sync + 'static {
+    /// This moment.
+    fn now(&self) -> Stamp;
+
+    /// Ends when `duration` of boot time has passed.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}

@@ -1,0 +1,230 @@
+//! The one function that decides.
+//!
+//! [`decide`] is pure and total. A live start, a client's retry, a stop in the
+//! middle of ADD and a restart after a crash all come here with a folded pod;
+//! nothing else in Podwalk chooses a transition. Its whole table is pinned in
+//! `decide/snapshots`.
+//!
+//! ```text
+//!            Climb ───────────────► Climb ─────────────► …  ► Rest (Started)
+//!  Created          NetnsMounted           NetworkReady
+//!     ▲  ◄─────────────── Descend ◄─────────────── Descend ◄─── TurnDown
+//!     └─ Forget
+//! ```
+
+use std::time::Duration;
+
+use crate::clock::Stamp;
+use crate::pod::{Pod, Status};
+use crate::ports::{Durability, Probe};
+use crate::record::{Cause, Goal, Intent};
+use crate::step::Step;
+
+/// What to do next with a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: it is as asked, as far as it can be.
+    Rest,
+    /// Quiet the step's processes, then probe: what the journal says is not
+    /// enough.
+    Look(Step),
+    /// The probe found the step complete: record it as done.
+    Adopt(Step),
+    /// Record that the sandbox is gone.
+    NoteExit,
+    /// Record the intent, this durably, then take the step.
+    Climb(Step, Durability),
+    /// Record that everything above Created is made anew.
+    Restart,
+    /// Record that the start has failed: the goal becomes Remove.
+    TurnDown(Cause),
+    /// Quiet the step's processes, undo it, record that.
+    Descend(Step),
+    /// The step's undo has failed: wait, while other pods go on.
+    Owe {
+        /// The step that owes.
+        step: Step,
+        /// How long to wait.
+        wait: Duration,
+    },
+    /// Record that Stop or Remove are answered although something is owed.
+    Outlive(Goal),
+    /// Bury the pod.
+    Forget,
+}
+
+/// What is known besides the journal.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// This moment.
+    pub now: Stamp,
+    /// What the configuration says.
+    pub policy: Policy,
+    /// What this process found when it looked, if it has looked.
+    pub found: Option<(Step, Probe<()>)>,
+    /// The walk was begun by an earlier process.
+    pub inherited: bool,
+    /// A client has just asked: what is owed is tried at once.
+    pub urgent: bool,
+    /// The highest step to climb.
+    pub hold: Step,
+    /// The daemon is about to end: no new effect.
+    pub closing: bool,
+}
+
+/// What the configuration says about walks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Resume an interrupted start; otherwise undo it.
+    pub resume: bool,
+    /// How often one step may be begun before the start counts as failed.
+    pub attempts: u32,
+    /// How long Stop and Remove report a network debt before they succeed.
+    pub debt_grace: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            resume: true,
+            attempts: 3,
+            debt_grace: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Decides what comes next for a pod.
+pub fn decide(pod: &Pod, facts: &Facts) -> Next {
+    if facts.closing {
+        return Next::Rest;
+    }
+    match pod.goal {
+        Goal::Run => toward_started(pod, facts),
+        Goal::Stop => down(pod, facts, Step::MountNetns).unwrap_or(Next::Rest),
+        Goal::Remove => down(pod, facts, Step::Create).unwrap_or(Next::Forget),
+    }
+}
+
+fn toward_started(pod: &Pod, facts: &Facts) -> Next {
+    // An undo on the way up that failed ends the start: it owes.
+    if let Some(debt) = pod.debts.first() {
+        return Next::TurnDown(Cause::StartFailed {
+            step: debt.step,
+            error: debt.error.clone(),
+        });
+    }
+    if pod.restarting {
+        return highest(pod, Step::MountNetns).map_or(Next::Rest, Next::Descend);
+    }
+    let ladder = pod.spec.network.ladder().iter();
+    let open = ladder
+        .copied()
+        .filter(|step| *step <= facts.hold)
+        .find(|step| pod.status(*step) != Status::Done);
+    match open {
+        None => started(pod, facts),
+        Some(step) => up(pod, facts, step),
+    }
+}
+
+/// Everything is recorded as done. What another process started is looked at
+/// once; until then it is reported as recorded.
+fn started(pod: &Pod, facts: &Facts) -> Next {
+    if !pod.is_started() {
+        return Next::Rest;
+    }
+    match found(facts, Step::Start) {
+        None => Next::Look(Step::Start),
+        Some(Probe::Absent | Probe::Partial) => Next::NoteExit,
+        Some(Probe::Complete(()) | Probe::Unknown) => Next::Rest,
+    }
+}
+
+fn up(pod: &Pod, facts: &Facts, step: Step) -> Next {
+    let slot = pod.slot(step);
+    if let Some(error) = slot.failure.clone() {
+        return Next::TurnDown(Cause::StartFailed { step, error });
+    }
+    if facts.inherited && !facts.policy.resume {
+        return Next::TurnDown(Cause::NotResumed);
+    }
+    if slot.status == Status::Never {
+        return climb(pod, facts, step);
+    }
+    // It was begun, and its end is not recorded (rule 8).
+    match found(facts, step) {
+        None => Next::Look(step),
+        Some(Probe::Complete(())) => Next::Adopt(step),
+        Some(_) if consumed(pod, step) => Next::Restart,
+        Some(Probe::Absent) => climb(pod, facts, step),
+        Some(Probe::Partial | Probe::Unknown) => Next::Descend(step),
+    }
+}
+
+fn climb(pod: &Pod, facts: &Facts, step: Step) -> Next {
+    if pod.slot(step).climbs >= facts.policy.attempts {
+        return Next::TurnDown(Cause::AttemptsExhausted { step });
+    }
+    // What survives power loss needs an intent that does too (rule 1).
+    let lasting = step == Step::ConfigureCni && !pod.plan.is_empty();
+    let durability = match lasting {
+        true => Durability::Power,
+        false => Durability::Process,
+    };
+    Next::Climb(step, durability)
+}
+
+/// Whether a first try at this step has used the network up.
+fn consumed(pod: &Pod, step: Step) -> bool {
+    let intent = pod.slot(step).intent.as_ref();
+    matches!(intent, Some(Intent::Start(start)) if start.consumes_network)
+}
+
+fn found(facts: &Facts, step: Step) -> Option<&Probe<()>> {
+    match &facts.found {
+        Some((looked_at, probe)) if *looked_at == step => Some(probe),
+        _ => None,
+    }
+}
+
+fn highest(pod: &Pod, lowest: Step) -> Option<Step> {
+    let mut from_the_top = Step::ALL.iter().rev().copied();
+    from_the_top
+        .by_ref()
+        .take_while(|step| *step >= lowest)
+        .find(|step| pod.status(*step) != Status::Never)
+}
+
+/// One step down, in strict reverse order; none when all of it is undone.
+fn down(pod: &Pod, facts: &Facts, lowest: Step) -> Option<Next> {
+    let step = highest(pod, lowest)?;
+    let debts = || pod.debts.iter().filter(|debt| debt.step == step);
+    let Some(wait) = debts().map(|debt| debt.wait(&facts.now)).min() else {
+        return Some(Next::Descend(step));
+    };
+    if facts.urgent {
+        return Some(Next::Descend(step));
+    }
+    // Only network debts may be outlived (rule 7).
+    let answered = !step.is_network() || pod.outlived >= Some(pod.goal);
+    let patience = debts()
+        .map(|debt| {
+            facts
+                .policy
+                .debt_grace
+                .saturating_sub(facts.now.since(&debt.first))
+        })
+        .min()
+        .unwrap_or_default();
+    if !answered && patience.is_zero() {
+        return Some(Next::Outlive(pod.goal));
+    }
+    if wait.is_zero() {
+        return Some(Next::Descend(step));
+    }
+    let wait = if answered { wait } else { wait.min(patience) };
+    Some(Next::Owe { step, wait })
+}
+
+#[cfg(test)]
+mod tests;

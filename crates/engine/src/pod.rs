@@ -1,0 +1,174 @@
+//! What is known of one pod: the fold of its records.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Stamp;
+use crate::error::StepError;
+use crate::id::PodId;
+use crate::record::{
+    AttachmentResult, Cause, Goal, Intent, NetnsIdentity, PlannedAttachment, StartOutput,
+};
+use crate::spec::PodSpec;
+use crate::step::{NetworkMode, State, Step};
+
+mod fold;
+mod invariants;
+mod ledger;
+
+pub use fold::{FoldError, fold};
+pub use ledger::{Debt, DebtName};
+
+/// What is known of one pod.
+///
+/// The same fold serves a live walk and a replay, so there is nothing here
+/// that a record did not put here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its id.
+    pub id: PodId,
+    /// The sequence of its next record.
+    pub next_sequence: u64,
+    /// When its first record was made.
+    pub created: Stamp,
+    /// When its last record was made.
+    pub last: Stamp,
+    /// What was asked for.
+    pub spec: PodSpec,
+    /// The path of the namespace file, in modes that have one.
+    pub sandbox_key: Option<String>,
+    /// What is wanted of it.
+    pub goal: Goal,
+    /// Why.
+    pub cause: Cause,
+    /// How far each step is, by [`Step::rank`].
+    pub slots: [Slot; 6],
+    /// The namespace that was pinned last; kept until it is unmounted.
+    pub namespace: Option<NetnsIdentity>,
+    /// The network plan; kept while ConfigureCni is not Never.
+    pub plan: Vec<PlannedAttachment>,
+    /// What each attachment of the plan has come to.
+    pub attachments: Vec<AttachmentStatus>,
+    /// The sandbox that was started last.
+    pub sandbox: Option<StartOutput>,
+    /// Set when that sandbox's process was found gone.
+    pub exited: Option<Exit>,
+    /// The walk is on its way down to Created, to climb again (rule 8).
+    pub restarting: bool,
+    /// Set while something is owed after Stop or Remove were answered.
+    pub outlived: Option<Goal>,
+    /// What is owed.
+    pub debts: Vec<Debt>,
+    /// When DEL was last recorded as done, for what a power loss may bring
+    /// back (rule 6).
+    pub released: Option<Stamp>,
+}
+
+/// How far one step is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Never, Maybe or Done.
+    pub status: Status,
+    /// Since when; none before the first record about it.
+    pub since: Option<Stamp>,
+    /// How long it took from intent to done, nanoseconds, where it was done.
+    pub took_ns: Option<u64>,
+    /// How many intents were recorded for it.
+    pub climbs: u32,
+    /// What was about to be done, while it is not Never.
+    pub intent: Option<Intent>,
+    /// The failure that ended the last attempt to take it.
+    pub failure: Option<StepError>,
+}
+
+/// Never → Maybe → Done → Never.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Status {
+    /// Nothing of it is there.
+    #[default]
+    Never,
+    /// Something of it may be there.
+    Maybe,
+    /// It is there.
+    Done,
+}
+
+/// What one attachment has come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentStatus {
+    /// What ADD answered, if it was recorded.
+    pub result: Option<AttachmentResult>,
+    /// DEL has succeeded, or the debt was forgiven.
+    pub released: bool,
+}
+
+/// The end of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// When it was noticed.
+    pub noticed: Stamp,
+    /// Its exit code (128 + signal), where the kernel gave it.
+    pub code: Option<i32>,
+}
+
+/// What is kept of a pod that is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obituary {
+    /// The pod as its last record left it, without plan and results when they
+    /// are not needed any more.
+    pub pod: Pod,
+}
+
+impl Pod {
+    /// One step's slot.
+    pub fn slot(&self, step: Step) -> &Slot {
+        &self.slots[step.rank()]
+    }
+
+    /// How far one step is.
+    pub fn status(&self, step: Step) -> Status {
+        self.slot(step).status
+    }
+
+    /// The highest state that holds. A pod whose first step is not recorded
+    /// as done yet, or was undone by a reboot, counts as Created.
+    pub fn state(&self) -> State {
+        let mut state = State::Created;
+        for step in self.spec.network.ladder() {
+            if self.status(*step) != Status::Done {
+                break;
+            }
+            state = step.state();
+        }
+        state
+    }
+
+    /// Whether its sandbox was started and nothing is known of its end.
+    pub fn is_started(&self) -> bool {
+        self.status(Step::Start) == Status::Done && self.exited.is_none()
+    }
+
+    /// Whether it is as a client wants a pod to be: started, alive, and not on
+    /// its way down. In mode `pod:` the owner counts too, which the engine
+    /// adds.
+    pub fn is_ready(&self) -> bool {
+        self.goal == Goal::Run && self.is_started() && !self.restarting
+    }
+
+    /// The owner of its network, in mode `pod:`.
+    pub fn owner(&self) -> Option<PodId> {
+        match self.spec.network {
+            NetworkMode::Pod(owner) => Some(owner),
+            _ => None,
+        }
+    }
+
+    /// Whether everything that was made for it is gone.
+    pub fn is_undone(&self) -> bool {
+        self.slots.iter().all(|slot| slot.status == Status::Never)
+    }
+}
+
+#[cfg(test)]
+mod tests;
