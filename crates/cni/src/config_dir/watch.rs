@@ -1,0 +1,182 @@
+//! Telling when a configuration directory has changed.
+//!
+//! A notification only says that something moved; what counts is read from the disk afterwards.
+//! Watches are set before reading, so a change is either in what is read or notified. Watched
+//! are the directory, its subdirectories (they hold plugin objects), and the nearest ancestor that
+//! exists, because the directory may appear, vanish and be replaced.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+use super::{ConfigDir, Loaded};
+
+/// Why a directory cannot be watched; reading it may still work.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The kernel gives no watch.
+    #[error("{path}: cannot be watched: {source}; raise fs.inotify.max_user_instances and max_user_watches", path = path.display())]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: notify::Error,
+    },
+    /// The reading task was cancelled: the runtime shuts down.
+    #[error("{path}: reading it was cancelled, the program is ending", path = path.display())]
+    Cancelled {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// A directory that is watched. Dropping it ends the watch.
+pub struct ConfigWatch {
+    directory: ConfigDir,
+    armed: Armed,
+    changed: Arc<Notify>,
+    last: Option<Loaded>,
+}
+
+impl ConfigDir {
+    /// Watches the directory. The first [`ConfigWatch::next`] answers at once.
+    ///
+    /// # Errors
+    /// [`WatchError::Watch`] when the kernel gives no watch.
+    pub fn watch(&self) -> Result<ConfigWatch, WatchError> {
+        let changed = Arc::new(Notify::new());
+        let bell = Arc::clone(&changed);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // An error may stand for lost events, so it rings too.
+            if event.map_or(true, |event| is_change(event.kind)) {
+                bell.notify_one();
+            }
+        });
+        let mut armed = Armed {
+            watcher: watcher.map_err(|source| WatchError::Watch {
+                path: self.path.clone(),
+                source,
+            })?,
+            watched: HashMap::new(),
+        };
+        armed.arm(&self.path)?;
+        Ok(ConfigWatch {
+            directory: self.clone(),
+            armed,
+            changed,
+            last: None,
+        })
+    }
+}
+
+impl ConfigWatch {
+    /// Waits until the directory reads differently from the last time, and gives it. Writes that
+    /// follow each other closely may be told as one, and a file that is being written may be told
+    /// as broken first: the last word is always told.
+    ///
+    /// # Errors
+    /// [`WatchError`]; the caller may call again.
+    pub async fn next(&mut self) -> Result<&Loaded, WatchError> {
+        loop {
+            if self.last.is_some() {
+                self.changed.notified().await;
+            }
+            self.armed.arm(&self.directory.path)?;
+            let directory = self.directory.clone();
+            let read = tokio::task::spawn_blocking(move || directory.load()).await;
+            let loaded = read.map_err(|_| WatchError::Cancelled {
+                path: self.directory.path.clone(),
+            })?;
+            let same = self.last.as_ref().is_some_and(|last| last.same_as(&loaded));
+            if !same {
+                return Ok(self.last.insert(loaded));
+            }
+        }
+    }
+}
+
+/// Reading is no change; our own reading must not ring.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    }
+}
+
+struct Armed {
+    watcher: RecommendedWatcher,
+    /// Each watched path with its device and inode: a path that was replaced needs a new watch.
+    watched: HashMap<PathBuf, (u64, u64)>,
+}
+
+impl Armed {
+    /// Watches what must be watched now. It looks again until nothing appears meanwhile.
+    fn arm(&mut self, directory: &Path) -> Result<(), WatchError> {
+        loop {
+            let wanted = wanted(directory);
+            if wanted == self.watched {
+                return Ok(());
+            }
+            self.watched.retain(|path, identity| {
+                let keep = wanted.get(path) == Some(identity);
+                if !keep {
+                    // It fails when the path is gone, and the watch with it.
+                    let _ = self.watcher.unwatch(path);
+                }
+                keep
+            });
+            for (path, identity) in wanted {
+                if self.watched.contains_key(&path) {
+                    continue;
+                }
+                match self.watcher.watch(&path, RecursiveMode::NonRecursive) {
+                    Ok(()) => drop(self.watched.insert(path, identity)),
+                    Err(error) if is_gone(&error) => {}
+                    Err(source) => return Err(WatchError::Watch { path, source }),
+                }
+            }
+        }
+    }
+}
+
+fn is_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+fn wanted(directory: &Path) -> HashMap<PathBuf, (u64, u64)> {
+    let mut paths = HashMap::new();
+    let mut add = |path: &Path| match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            paths.insert(path.to_owned(), (metadata.dev(), metadata.ino()));
+            true
+        }
+        _ => false,
+    };
+    // A relative path's ancestors end with "", which stands for the current directory.
+    let ancestor = |path: &Path| match path.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => path.to_owned(),
+    };
+    for path in directory.ancestors().skip(1).map(ancestor) {
+        if add(&path) {
+            break;
+        }
+    }
+    if add(directory) {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        for entry in entries {
+            add(&entry.path());
+        }
+    }
+    paths
+}
