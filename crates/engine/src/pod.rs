@@ -164,6 +164,19 @@ impl Pod {
         }
     }
 
+    /// The attachments that an undo of `step` is about, the last one first:
+    /// one that fails does not hold the others.
+    pub fn unreleased(&self, step: Step) -> Vec<u32> {
+        if step != Step::ConfigureCni {
+            return Vec::new();
+        }
+        let open = (0..).zip(&self.attachments);
+        let open = open.filter(|(_, attachment)| !attachment.released);
+        let mut open: Vec<u32> = open.map(|(index, _)| index).collect();
+        open.reverse();
+        open
+    }
+
     /// Whether everything that was made for it is gone.
     pub fn is_undone(&self) -> bool {
         self.slots.iter().all(|slot| slot.status == Status::Never)

@@ -12,7 +12,7 @@ use crate::ports::{
     BoxFuture, ConfigureCni, Create, Failure, MountNetns, Probe, ReadyNetwork, Rung, Start,
     StepType,
 };
-use crate::record::{CreateIntent, Intent, Output};
+use crate::record::{Intent, Output};
 use crate::step::Step;
 
 /// The rungs of a walk. All five must be named, so that a ladder with one

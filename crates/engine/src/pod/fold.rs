@@ -433,3 +433,31 @@ impl Pod {
         self.settle(step, attachment);
     }
 }
+
+/// What a plan supposes; nothing of it is recorded.
+impl Pod {
+    pub(crate) fn suppose(&mut self, step: Step, status: Status) {
+        match status {
+            Status::Never => {
+                self.settle(step, None);
+                self.clear(step, self.last);
+            }
+            Status::Maybe | Status::Done => {
+                let slot = &mut self.slots[step.rank()];
+                slot.status = status;
+                slot.climbs = slot.climbs.saturating_add(1);
+                if step == Step::Start {
+                    self.exited = None;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn suppose_restart(&mut self) {
+        self.restart();
+    }
+
+    pub(crate) fn suppose_goal(&mut self, goal: Goal, cause: crate::record::Cause) {
+        self.aim(goal, cause);
+    }
+}

@@ -1,0 +1,99 @@
+//! When a caller gets its answer, and which.
+
+use futures_channel::oneshot;
+
+use crate::decide::Next;
+use crate::engine::error::EngineError;
+use crate::pod::{Pod, Status};
+use crate::record::{Cause, Goal};
+use crate::step::Step;
+
+/// What a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The sandbox runs.
+    Running,
+    /// This step, and all below it, are done.
+    Reached(Step),
+    /// The pod is stopped, or gone.
+    Goal(Goal),
+    /// The walk has come to an end or waits, however.
+    AtRest,
+}
+
+pub(crate) struct Waiter {
+    pub(crate) wanted: Wanted,
+    pub(crate) answer: oneshot::Sender<Result<(), EngineError>>,
+}
+
+/// The answer for one who waits, when `next` is what the walk does next; none
+/// while it is too early. Pure, so that it can be tested without a walk.
+pub(crate) fn verdict(
+    pod: &Pod,
+    next: &Next,
+    closing: bool,
+    wanted: Wanted,
+) -> Option<Result<(), EngineError>> {
+    let rests = matches!(next, Next::Rest);
+    let owes = matches!(next, Next::Owe { .. });
+    if !rests && !owes {
+        return None;
+    }
+    match wanted {
+        Wanted::AtRest => Some(Ok(())),
+        Wanted::Running | Wanted::Reached(_) if pod.goal > Goal::Run => Some(Err(ended(pod))),
+        Wanted::Running if pod.is_started() => Some(Ok(())),
+        Wanted::Running if pod.exited.is_some() => Some(Err(EngineError::Exited { id: pod.id })),
+        Wanted::Reached(step) if reached(pod, step) => Some(Ok(())),
+        Wanted::Goal(goal) if pod.outlived >= Some(goal) => Some(Ok(())),
+        Wanted::Goal(goal) if owes && pod.goal >= goal => Some(Err(EngineError::Owes {
+            id: pod.id,
+            debts: pod.debts.clone(),
+        })),
+        Wanted::Goal(goal) if pod.goal >= goal && is_down(pod) => Some(Ok(())),
+        _ if closing => Some(Err(EngineError::Closing)),
+        _ => None,
+    }
+}
+
+/// The answer when the pod is gone for good.
+pub(crate) fn buried(pod: &Pod, wanted: Wanted) -> Result<(), EngineError> {
+    match wanted {
+        Wanted::Running | Wanted::Reached(_) => Err(ended(pod)),
+        Wanted::Goal(_) | Wanted::AtRest => Ok(()),
+    }
+}
+
+fn reached(pod: &Pod, step: Step) -> bool {
+    let mut below = pod.spec.network.ladder().iter().filter(|s| **s <= step);
+    below.all(|step| pod.status(*step) == Status::Done)
+}
+
+fn is_down(pod: &Pod) -> bool {
+    let above = &pod.slots[Step::MountNetns.rank()..];
+    above.iter().all(|slot| slot.status == Status::Never)
+}
+
+/// Why a pod that was to run does not: the first cause first.
+fn ended(pod: &Pod) -> EngineError {
+    let (step, error) = match &pod.cause {
+        Cause::StartFailed { step, error } => (*step, error.clone()),
+        Cause::AttemptsExhausted { step } => (*step, exhausted()),
+        Cause::Request | Cause::NotResumed | Cause::Reboot => {
+            return EngineError::Stopped { id: pod.id };
+        }
+    };
+    EngineError::StartFailed {
+        id: pod.id,
+        step,
+        error,
+        afterwards: pod.debts.clone(),
+    }
+}
+
+fn exhausted() -> crate::error::StepError {
+    crate::error::StepError::new(
+        crate::error::ErrorKind::Failed,
+        "it was interrupted and begun anew as often as is allowed",
+    )
+}

@@ -1,0 +1,461 @@
+//! The only loop: decide, act through the ports, record, fold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use crate::decide::{Next, decide};
+use crate::engine::Inner;
+use crate::engine::admit::{Birth, number};
+use crate::engine::answer::{buried, verdict};
+use crate::engine::error::EngineError;
+use crate::engine::slot::Slot;
+use crate::error::{ErrorKind, StepError};
+use crate::pod::{FoldError, Obituary, Pod};
+use crate::ports::{Durability, Failure, JournalError, Probe};
+use crate::record::{Cause, Entry, Goal, Observation, Output, Record};
+use crate::step::Step;
+
+/// How long a walk waits before it tries a full journal again.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
+/// After how many records a pod that lives on is folded into a snapshot.
+const SNAPSHOT_EVERY: u64 = 64;
+
+/// What one turn of the loop has come to.
+pub(super) enum Turn {
+    /// Decide again.
+    Again,
+    /// Nothing more to do.
+    Rest,
+    /// The pod is gone.
+    Gone,
+}
+
+impl Inner {
+    /// Sees to it that somebody walks the pod, and looks at it anew.
+    pub(super) fn kick(inner: &Arc<Inner>, slot: &Arc<Slot>) {
+        if slot.call() {
+            let (inner, slot) = (inner.clone(), slot.clone());
+            let spawn = inner.spawn.clone();
+            spawn.spawn(Box::pin(async move { inner.drive(&slot).await }));
+        }
+    }
+
+    /// Writes a new pod's first records and walks it.
+    pub(super) fn begin(inner: &Arc<Inner>, slot: Arc<Slot>, birth: Birth) {
+        slot.call();
+        let inner = inner.clone();
+        let spawn = inner.spawn.clone();
+        spawn.spawn(Box::pin(async move {
+            if inner.bear(&slot, birth).await {
+                inner.drive(&slot).await;
+            }
+        }));
+    }
+
+    /// True when the pod's first records are written and its first step, whose
+    /// intent is among them, was tried.
+    async fn bear(self: &Arc<Self>, slot: &Arc<Slot>, birth: Birth) -> bool {
+        let Birth { records, pen } = birth;
+        let written = self
+            .journal
+            .append(records.clone(), Durability::Process)
+            .await;
+        if let Err(error) = written {
+            self.pods().remove(slot.id);
+            slot.end(|_, _| Err(EngineError::Journal(error.clone())));
+            return false;
+        }
+        self.tell(&records, &slot.pod());
+        drop(pen);
+        let taken = self.take_from(slot, Step::Create).await;
+        self.after_turn(slot, taken.map(|()| Turn::Again)).await
+    }
+
+    async fn drive(self: &Arc<Self>, slot: &Arc<Slot>) {
+        loop {
+            let (pod, facts) = slot.facts(self.clock.now(), self.config.policy, self.is_closing());
+            let next = decide(&pod, &facts);
+            slot.answer(|pod, wanted| verdict(pod, &next, facts.closing, wanted));
+            let turn = self.act(slot, &pod, next).await;
+            if !self.after_turn(slot, turn).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether the walk goes on.
+    async fn after_turn(&self, slot: &Arc<Slot>, turn: Result<Turn, JournalError>) -> bool {
+        match turn {
+            Ok(Turn::Again) => true,
+            Ok(Turn::Rest) => {
+                slot.disinherit();
+                self.shorten(slot).await;
+                !slot.rest()
+            }
+            Ok(Turn::Gone) => false,
+            Err(error) => self.endure(slot, error).await,
+        }
+    }
+
+    /// The journal did not take a record: who waits hears it. With space the
+    /// walk goes on; after a failed sync it ends, and pods run on.
+    async fn endure(&self, slot: &Arc<Slot>, error: JournalError) -> bool {
+        slot.answer(|_, _| Some(Err(EngineError::Journal(error.clone()))));
+        slot.set_found(None);
+        if matches!(error, JournalError::Poisoned { .. }) || self.is_closing() {
+            return !slot.rest();
+        }
+        self.pause(slot, JOURNAL_PATIENCE).await;
+        true
+    }
+
+    async fn act(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        pod: &Arc<Pod>,
+        next: Next,
+    ) -> Result<Turn, JournalError> {
+        match next {
+            Next::Rest => return Ok(Turn::Rest),
+            Next::Look(step) => self.look(slot, pod, step).await?,
+            Next::Adopt(step) => self.adopt(slot, step).await?,
+            Next::NoteExit => {
+                let exited = Observation::Exited { code: None };
+                self.write(slot, Durability::Power, Record::Observed(exited))
+                    .await?;
+            }
+            Next::Climb(step, durability) => self.climb(slot, pod, step, durability).await?,
+            Next::Restart => {
+                let restart = Record::Observed(Observation::Restart);
+                self.write(slot, Durability::Process, restart).await?;
+                slot.set_found(None);
+            }
+            Next::TurnDown(cause) => self.turn_down(slot, cause).await?,
+            Next::Descend(step) => self.descend(slot, pod, step).await?,
+            Next::Owe { wait, .. } => {
+                slot.disinherit();
+                self.pause(slot, wait).await;
+            }
+            Next::Outlive(goal) => {
+                let outlived = Record::Observed(Observation::Outlived { goal });
+                self.write(slot, Durability::Power, outlived).await?;
+            }
+            Next::Forget => return self.forget(slot).await,
+        }
+        Ok(Turn::Again)
+    }
+
+    async fn look(&self, slot: &Slot, pod: &Arc<Pod>, step: Step) -> Result<(), JournalError> {
+        let _pass = self.pass(slot).await;
+        match self.quiet(pod, step).await {
+            Ok(()) => {
+                let probe = self.probe(pod, step).await;
+                tracing::debug!(pod = %slot.id, %step, ?probe, "looked");
+                slot.set_found(Some((step, probe)));
+                Ok(())
+            }
+            Err(error) => {
+                let failed = Self::failed_undo(step, None, error);
+                self.write(slot, Durability::Process, failed).await
+            }
+        }
+    }
+
+    async fn adopt(&self, slot: &Slot, step: Step) -> Result<(), JournalError> {
+        let Some(output) = slot.found_output(step) else {
+            slot.set_found(None);
+            return Ok(());
+        };
+        let done = Record::Done(output);
+        self.write(slot, self.durability_of_done(&slot.pod(), step), done)
+            .await
+    }
+
+    /// The last record of a walk is on the platter before anybody hears of
+    /// success (rule 1).
+    fn durability_of_done(&self, pod: &Pod, step: Step) -> Durability {
+        match pod.spec.network.ladder().last() == Some(&step) {
+            true => Durability::Power,
+            false => Durability::Process,
+        }
+    }
+
+    async fn turn_down(&self, slot: &Slot, cause: Cause) -> Result<(), JournalError> {
+        tracing::info!(pod = %slot.id, ?cause, "the start has failed, it is undone");
+        let goal = Record::Goal {
+            goal: Goal::Remove,
+            cause,
+        };
+        self.write(slot, Durability::Process, goal).await
+    }
+
+    /// Records the intent and takes the step; and the next ones, as long as
+    /// the way leads up: their intents go into the batch that records this
+    /// one's end (rule 2).
+    async fn climb(
+        &self,
+        slot: &Slot,
+        pod: &Arc<Pod>,
+        step: Step,
+        durability: Durability,
+    ) -> Result<(), JournalError> {
+        let intent = match self.intent(pod, step) {
+            Ok(intent) => intent,
+            Err(error) => {
+                return self
+                    .turn_down(slot, Cause::StartFailed { step, error })
+                    .await;
+            }
+        };
+        // A goal that was raised since the decision wins: no intent, no effect.
+        let still = |current: &Pod| {
+            (current.next_sequence == pod.next_sequence).then_some(Record::Intent(intent))
+        };
+        slot.set_found(None);
+        match self.record(slot, durability, still).await? {
+            true => self.take_from(slot, step).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Takes a step whose intent is recorded, and goes on up from there.
+    async fn take_from(&self, slot: &Slot, first: Step) -> Result<(), JournalError> {
+        let mut step = first;
+        loop {
+            let pass = self.pass(slot).await;
+            let ended = self.apply(slot, step).await;
+            drop(pass);
+            let output = match ended {
+                Ok(output) => output,
+                Err(failure) => {
+                    let failed = Self::failed_step(step, failure);
+                    return self.write(slot, Durability::Process, failed).await;
+                }
+            };
+            match self.record_done(slot, step, output).await? {
+                Some(next) => step = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Records a step's end, and the intent of the next one if the way leads
+    /// straight up; answers that one.
+    async fn record_done(
+        &self,
+        slot: &Slot,
+        step: Step,
+        output: Output,
+    ) -> Result<Option<Step>, JournalError> {
+        let _pen = slot.pen().await;
+        let now = self.clock.now();
+        let pod = slot.pod();
+        let mut durability = self.durability_of_done(&pod, step);
+        let mut records = vec![Record::Done(output.clone())];
+        let after = match folded(
+            &pod,
+            &number(pod.id, pod.next_sequence, now, records.clone()),
+        ) {
+            Ok(after) => after,
+            Err(error) => return self.record_nonsense(slot, &pod, step, error).await,
+        };
+        // What this process has done itself needs no second look.
+        slot.set_found(Some((step, Probe::Complete(output))));
+        let (_, facts) = slot.facts(now, self.config.policy, self.is_closing());
+        let mut up = None;
+        if let Next::Climb(next, needed) = decide(&after, &facts)
+            && let Ok(intent) = self.intent(&after, next)
+        {
+            records.push(Record::Intent(intent));
+            durability = durability.max(needed);
+            up = Some(next);
+        }
+        let entries = number(pod.id, pod.next_sequence, now, records);
+        self.append(slot, entries, durability).await?;
+        Ok(up)
+    }
+
+    /// A rung's answer does not fit the pod: the step counts as failed.
+    async fn record_nonsense(
+        &self,
+        slot: &Slot,
+        pod: &Pod,
+        step: Step,
+        error: JournalError,
+    ) -> Result<Option<Step>, JournalError> {
+        let error = StepError::new(ErrorKind::Failed, error.to_string());
+        let failed = Self::failed_step(step, Failure::unknown(error));
+        let entries = number(pod.id, pod.next_sequence, self.clock.now(), [failed]);
+        self.append(slot, entries, Durability::Process).await?;
+        Ok(None)
+    }
+
+    async fn descend(&self, slot: &Slot, pod: &Arc<Pod>, step: Step) -> Result<(), JournalError> {
+        let _pass = self.pass(slot).await;
+        slot.set_found(None);
+        slot.set_urgent(false);
+        if let Err(error) = self.quiet(pod, step).await {
+            let failed = Self::failed_undo(step, None, error);
+            return self.write(slot, Durability::Process, failed).await;
+        }
+        let mut owed = false;
+        for attachment in pod.unreleased(step) {
+            let undone = self.undo(pod, step, Some(attachment)).await;
+            owed |= undone.is_err();
+            let record = Self::ended_undo(step, Some(attachment), undone);
+            self.write(slot, Durability::Process, record).await?;
+        }
+        if owed {
+            return Ok(());
+        }
+        let undone = self.undo(pod, step, None).await;
+        let record = Self::ended_undo(step, None, undone);
+        self.write(slot, self.durability_of_undone(slot, &record), record)
+            .await
+    }
+
+    /// As for the way up: the last record before the answer is on the platter.
+    fn durability_of_undone(&self, slot: &Slot, record: &Record) -> Durability {
+        let now = self.clock.now();
+        let (pod, facts) = slot.facts(now, self.config.policy, false);
+        let entries = number(pod.id, pod.next_sequence, now, [record.clone()]);
+        match folded(&pod, &entries).map(|after| decide(&after, &facts)) {
+            Ok(Next::Rest) => Durability::Power,
+            _ => Durability::Process,
+        }
+    }
+
+    async fn forget(&self, slot: &Slot) -> Result<Turn, JournalError> {
+        let pen = slot.pen().await;
+        let pod = slot.pod();
+        let obituary = Obituary {
+            pod: (*pod).clone(),
+        };
+        self.journal.bury(obituary.clone()).await?;
+        self.pods().remove(slot.id);
+        self.lay_to_rest(obituary);
+        self.events.tell_removed(self.clock.now(), &pod);
+        slot.end(buried);
+        drop(pen);
+        Ok(Turn::Gone)
+    }
+
+    /// Folds what has become long into a snapshot.
+    async fn shorten(&self, slot: &Slot) {
+        let _pen = slot.pen().await;
+        let pod = slot.pod();
+        if slot.is_gone() || slot.records_since_snapshot() < SNAPSHOT_EVERY {
+            return;
+        }
+        let mut folded = (*pod).clone();
+        folded.next_sequence += 1;
+        let snapshot = Entry {
+            pod: pod.id,
+            sequence: pod.next_sequence,
+            stamp: pod.last,
+            record: Record::Snapshot(Box::new(folded.clone())),
+        };
+        match self.journal.compact(snapshot).await {
+            Ok(()) => {
+                slot.set_pod(Arc::new(folded));
+                slot.snapshot_taken();
+            }
+            // Nothing is lost by a longer journal.
+            Err(error) => tracing::warn!(pod = %pod.id, %error, "no snapshot was taken"),
+        }
+    }
+
+    /// Raises a pod's goal, and sees to it that somebody walks.
+    pub(super) async fn aim(self: &Arc<Self>, slot: &Arc<Slot>, goal: Goal, cause: Cause) {
+        slot.set_urgent(true);
+        let raise = |pod: &Pod| (pod.goal < goal).then_some(Record::Goal { goal, cause });
+        match self.record(slot, Durability::Process, raise).await {
+            Ok(_) => Inner::kick(self, slot),
+            Err(error) => slot.answer(|pod, wanted| match wanted {
+                super::Wanted::Goal(wanted) if wanted > pod.goal => {
+                    Some(Err(EngineError::Journal(error.clone())))
+                }
+                _ => None,
+            }),
+        }
+    }
+
+    /// Waits, but not longer than until somebody calls.
+    async fn pause(&self, slot: &Slot, wait: Duration) {
+        let called = slot.called();
+        match select(self.clock.sleep(wait), called).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    }
+
+    async fn write(
+        &self,
+        slot: &Slot,
+        durability: Durability,
+        record: Record,
+    ) -> Result<(), JournalError> {
+        self.record(slot, durability, |_| Some(record))
+            .await
+            .map(drop)
+    }
+
+    /// Writes what `compose` makes of the pod as it is; false when that is
+    /// nothing, or the pod is gone.
+    pub(super) async fn record(
+        &self,
+        slot: &Slot,
+        durability: Durability,
+        compose: impl FnOnce(&Pod) -> Option<Record>,
+    ) -> Result<bool, JournalError> {
+        let _pen = slot.pen().await;
+        if slot.is_gone() {
+            return Ok(false);
+        }
+        let pod = slot.pod();
+        let Some(record) = compose(&pod) else {
+            return Ok(false);
+        };
+        let entries = number(pod.id, pod.next_sequence, self.clock.now(), [record]);
+        self.append(slot, entries, durability).await?;
+        Ok(true)
+    }
+
+    /// Under the pen: folds first, so that only what can be read again is
+    /// written; then writes; then lets the world see it.
+    async fn append(
+        &self,
+        slot: &Slot,
+        entries: Vec<Entry>,
+        durability: Durability,
+    ) -> Result<(), JournalError> {
+        let pod = Arc::new(folded(&slot.pod(), &entries)?);
+        self.journal.append(entries.clone(), durability).await?;
+        slot.set_pod(pod.clone());
+        slot.count_records(entries.len());
+        self.tell(&entries, &pod);
+        Ok(())
+    }
+
+    fn tell(&self, entries: &[Entry], pod: &Arc<Pod>) {
+        for entry in entries {
+            self.events.tell(entry.stamp, &entry.record, pod);
+        }
+    }
+
+    fn failed_undo(step: Step, attachment: Option<u32>, error: StepError) -> Record {
+        Self::ended_undo(step, attachment, Err(error))
+    }
+}
+
+fn folded(pod: &Pod, entries: &[Entry]) -> Result<Pod, JournalError> {
+    let mut pod = pod.clone();
+    entries
+        .iter()
+        .try_for_each(|entry| pod.apply(entry))
+        .map(|()| pod)
+        .map_err(|error: FoldError| JournalError::Unreadable {
+            detail: format!("a record that cannot be read again was not written: {error}"),
+        })
+}

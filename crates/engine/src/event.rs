@@ -1,0 +1,207 @@
+//! What happens, told after it is durable.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_channel::mpsc;
+
+use crate::clock::Stamp;
+use crate::pod::Pod;
+use crate::record::{Direction, Goal, Observation, Output, Record};
+
+/// How many events are kept for those who come later.
+const WINDOW: usize = 4096;
+/// How far one listener may fall behind before it is let go.
+const BACKLOG: usize = 1024;
+
+/// Where a listener is: the opening of the journal, and the event in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    /// Which opening of the journal.
+    pub epoch: u64,
+    /// Which event since then, from one.
+    pub number: u64,
+}
+
+/// One event, with the pod as it was right after it.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its place.
+    pub cursor: Cursor,
+    /// When.
+    pub stamp: Stamp,
+    /// What happened, in one word.
+    pub what: &'static str,
+    /// More about it; may be empty.
+    pub detail: String,
+    /// The pod after it.
+    pub pod: Arc<Pod>,
+}
+
+/// What a listener gets: first what it has missed, then what comes.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Events after the cursor that are still known.
+    pub backlog: Vec<Event>,
+    /// The cursor was of another opening or too old: look at all pods anew.
+    pub gap: bool,
+    /// What comes. It ends when the listener falls too far behind.
+    pub live: mpsc::Receiver<Event>,
+}
+
+/// A text that is not a cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a cursor: take one from an event, for example 3-17")]
+pub struct NotACursor(pub String);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}-{}", self.epoch, self.number)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = NotACursor;
+
+    fn from_str(text: &str) -> Result<Self, NotACursor> {
+        let refused = || NotACursor(text.chars().take(80).collect());
+        let (epoch, number) = text.split_once('-').ok_or_else(refused)?;
+        Ok(Cursor {
+            epoch: epoch.parse().map_err(|_| refused())?,
+            number: number.parse().map_err(|_| refused())?,
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Events {
+    epoch: u64,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Debug, Default)]
+struct Stage {
+    told: u64,
+    window: VecDeque<Event>,
+    listeners: Vec<mpsc::Sender<Event>>,
+}
+
+impl Events {
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            stage: Mutex::default(),
+        }
+    }
+
+    /// Tells everybody what a record says. Called under the pod's pen, so that
+    /// a pod's events come in the order of its records.
+    pub(crate) fn tell(&self, stamp: Stamp, record: &Record, pod: &Arc<Pod>) {
+        if let Some((what, detail)) = describe(record) {
+            self.publish(stamp, what, detail, pod);
+        }
+    }
+
+    /// Tells everybody that a pod is gone.
+    pub(crate) fn tell_removed(&self, stamp: Stamp, pod: &Arc<Pod>) {
+        self.publish(stamp, "removed", String::new(), pod);
+    }
+
+    fn publish(&self, stamp: Stamp, what: &'static str, detail: String, pod: &Arc<Pod>) {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        stage.told += 1;
+        let event = Event {
+            cursor: Cursor {
+                epoch: self.epoch,
+                number: stage.told,
+            },
+            stamp,
+            what,
+            detail,
+            pod: pod.clone(),
+        };
+        stage
+            .listeners
+            .retain_mut(|listener| listener.try_send(event.clone()).is_ok());
+        stage.window.push_back(event);
+        if stage.window.len() > WINDOW {
+            stage.window.pop_front();
+        }
+    }
+
+    pub(crate) fn subscribe(&self, since: Option<Cursor>) -> Subscription {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sender, live) = mpsc::channel(BACKLOG);
+        stage.listeners.push(sender);
+        let first = stage.window.front().map_or(1, |event| event.cursor.number);
+        let known = |cursor: Cursor| cursor.epoch == self.epoch && cursor.number + 1 >= first;
+        let (backlog, gap) = match since {
+            None => (Vec::new(), false),
+            Some(cursor) if known(cursor) => {
+                let after = |event: &&Event| event.cursor > cursor;
+                (stage.window.iter().filter(after).cloned().collect(), false)
+            }
+            Some(_) => (stage.window.iter().cloned().collect(), true),
+        };
+        Subscription { backlog, gap, live }
+    }
+}
+
+/// The word for a record; none for those that only matter to the journal.
+fn describe(record: &Record) -> Option<(&'static str, String)> {
+    let plain = |word| Some((word, String::new()));
+    match record {
+        Record::Goal { goal, .. } => plain(match goal {
+            Goal::Run => "asked",
+            Goal::Stop => "stopping",
+            Goal::Remove => "removing",
+        }),
+        Record::Intent(_) | Record::Snapshot(_) => None,
+        Record::Done(output) => plain(match output {
+            Output::Create(_) => "created",
+            Output::MountNetns(_) => "netns-mounted",
+            Output::ReadyNetwork(_) => "network-ready",
+            Output::ConfigureCni(_) => "cni-configured",
+            Output::Start(_) => "started",
+            Output::AttachLate(_) => "attached-late",
+        }),
+        Record::Failed {
+            step,
+            direction,
+            error,
+            ..
+        } => {
+            let word = match direction {
+                Direction::Up => "failed",
+                Direction::Down => "owes",
+            };
+            Some((word, format!("{step}: {error}")))
+        }
+        Record::Undone { step, attachment } => Some((
+            "undone",
+            match attachment {
+                None => step.to_string(),
+                Some(attachment) => format!("{step} of attachment {attachment}"),
+            },
+        )),
+        Record::Observed(observation) => Some(describe_observation(observation)),
+    }
+}
+
+fn describe_observation(observation: &Observation) -> (&'static str, String) {
+    match observation {
+        Observation::Exited { code } => (
+            "exited",
+            code.map_or(String::new(), |code| format!("exit code {code}")),
+        ),
+        Observation::Restart => ("restarting", String::new()),
+        Observation::Rebooted { .. } => ("rebooted", String::new()),
+        Observation::Outlived { goal } => ("answered-owing", format!("{goal:?}")),
+        Observation::Forgiven { step, reason, .. } => ("forgiven", format!("{step}: {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
