@@ -1,0 +1,178 @@
+//! A daemon that is killed, what it leaves, and the points at which it can be killed.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use podwalk_netns::effects::CgroupLayout;
+use podwalk_netns::process::ProcessId;
+use podwalk_netns::{Found, lo_up, pin, place, probe, set_sysctls, share_directory, unlink, unpin};
+use tracing::field::{Field, Visit};
+use tracing::span;
+
+use crate::effects::{FAMILY, effects};
+use crate::node::{self, GUARD, node_tests};
+
+/// A subscriber that keeps the names of the crash points in their order.
+#[derive(Default, Clone)]
+struct Points(Arc<Mutex<Vec<String>>>);
+
+impl Points {
+    fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Visit for Points {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        assert_eq!(field.name(), "point");
+        self.0.lock().unwrap().push(value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        panic!("{} = {value:?} is no name", field.name());
+    }
+}
+
+impl tracing::Subscriber for Points {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "podwalk::point"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// The daemon's part: pins a namespace, starts an effect that dawdles, and waits to be killed.
+fn be_the_daemon(layout: &CgroupLayout) {
+    let pod = Path::new("/run/netns/pod");
+    place(pod).unwrap();
+    pin(pod).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", FAMILY]);
+    effects(layout).enlist("pod-1", &mut command).unwrap();
+    command.spawn().unwrap().wait().unwrap();
+}
+
+fn the_killed_daemons_effect_is_found(test: &str, layout: &CgroupLayout) {
+    if node::role().is_some() {
+        be_the_daemon(layout);
+        return;
+    }
+    let mut daemon = node::play(test, "daemon")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let family: Vec<_> = BufReader::new(daemon.stdout.take().unwrap())
+        .lines()
+        .filter_map(|line| line.unwrap().parse().ok())
+        .take(3)
+        .map(|pid| {
+            ProcessId::of(pid)
+                .unwrap()
+                .unwrap()
+                .open()
+                .unwrap()
+                .unwrap()
+        })
+        .collect();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert!(
+        family.iter().all(|process| process.is_alive().unwrap()),
+        "effects outlive the daemon"
+    );
+    let successor = effects(layout);
+    assert_eq!(successor.leftovers().unwrap(), ["pod-1"]);
+    assert_eq!(successor.quiet("pod-1", GUARD).unwrap(), 3);
+    assert!(family.iter().all(|process| !process.is_alive().unwrap()));
+    assert!(successor.leftovers().unwrap().is_empty());
+    successor.disband().unwrap();
+    let pod = Path::new("/run/netns/pod");
+    assert!(
+        matches!(probe(pod).unwrap(), Found::Namespace { mounts: 1, .. }),
+        "the pin outlives it"
+    );
+    unpin(pod).unwrap();
+    unlink(pod).unwrap();
+}
+
+/// In the daemon's part the node's cgroups are mounted already.
+fn unless_mounted(mount: fn() -> CgroupLayout) -> CgroupLayout {
+    if node::role().is_some() {
+        CgroupLayout::detect().unwrap()
+    } else {
+        mount()
+    }
+}
+
+node_tests! {
+    fn scenario_49_the_killed_daemons_effect_is_found_v1() {
+        let test = "daemon::scenario_49_the_killed_daemons_effect_is_found_v1";
+        the_killed_daemons_effect_is_found(test, &unless_mounted(|| node::cgroup_v1("pids")));
+    }
+
+    fn scenario_49_the_killed_daemons_effect_is_found_v2() {
+        let test = "daemon::scenario_49_the_killed_daemons_effect_is_found_v2";
+        the_killed_daemons_effect_is_found(test, &unless_mounted(node::cgroup_v2));
+    }
+
+    fn scenario_49_the_killed_daemons_effect_is_found_without_cgroups() {
+        let test = "daemon::scenario_49_the_killed_daemons_effect_is_found_without_cgroups";
+        the_killed_daemons_effect_is_found(test, &unless_mounted(node::no_cgroups));
+    }
+
+    fn each_change_of_the_world_is_followed_by_its_crash_point() {
+        let points = Points::default();
+        let pod = Path::new("/run/netns/pod");
+        tracing::subscriber::with_default(points.clone(), || {
+            share_directory(Path::new("/run/netns")).unwrap();
+            let shared = ["directory_made", "directory_bound", "directory_private", "directory_shared"];
+            assert_eq!(points.taken(), shared.map(|point| format!("netns.{point}")));
+            place(pod).unwrap();
+            place(pod).unwrap();
+            pin(pod).unwrap();
+            lo_up(pod).unwrap();
+            set_sysctls(pod, &[("net.ipv4.tcp_syncookies".into(), "0".into())].into()).unwrap();
+            let made = ["placed", "unshared", "bound", "lo_up", "sysctl_set"];
+            assert_eq!(points.taken(), made.map(|point| format!("netns.{point}")));
+            probe(pod).unwrap();
+            assert!(points.taken().is_empty(), "a look changes nothing");
+            unpin(pod).unwrap();
+            unpin(pod).unwrap();
+            unlink(pod).unwrap();
+            unlink(pod).unwrap();
+            assert_eq!(points.taken(), ["netns.unmounted", "netns.unlinked"]);
+        });
+    }
+
+    fn each_change_by_an_effect_is_followed_by_its_crash_point() {
+        let points = Points::default();
+        let effects = effects(&node::cgroup_v1("pids"));
+        tracing::subscriber::with_default(points.clone(), || {
+            let mut command = Command::new("sleep");
+            effects.enlist("pod-1", command.arg("1000")).unwrap();
+            assert_eq!(points.taken(), ["netns.effect_group_made", "netns.effect_enlisted"]);
+            let mut child = command.spawn().unwrap();
+            effects.quiet("pod-1", GUARD).unwrap();
+            effects.quiet("pod-1", GUARD).unwrap();
+            assert_eq!(points.taken(), ["netns.effect_killed", "netns.effect_group_removed"]);
+            child.wait().unwrap();
+        });
+        effects.disband().unwrap();
+    }
+}

@@ -1,0 +1,255 @@
+//! Quieting what an effect left running, in the three layouts.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use podwalk_netns::effects::{CgroupLayout, Effects, Error};
+use podwalk_netns::process::{PidFd, ProcessId};
+
+use crate::node::{self, GUARD, node_tests, sh};
+
+/// A process, its child in a session of its own, and that one's child, each printing its pid.
+pub(crate) const FAMILY: &str =
+    "echo $$; setsid sh -c 'echo $$; sh -c \"echo \\$\\$; exec sleep 1000\" & wait' & wait";
+
+pub(crate) fn effects(layout: &CgroupLayout) -> Effects {
+    Effects::new(layout.clone(), &node::name()).unwrap()
+}
+
+/// Starts `script` as a process of `pod`'s effect; returns it with the processes whose pids it printed.
+pub(crate) fn start(
+    effects: &Effects,
+    pod: &str,
+    script: &str,
+    pids: usize,
+) -> (Child, Vec<PidFd>) {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    effects.enlist(pod, &mut command).unwrap();
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let open = |line: std::io::Result<String>| {
+        let pid = line.unwrap().trim().parse().unwrap();
+        ProcessId::of(pid)
+            .unwrap()
+            .unwrap()
+            .open()
+            .unwrap()
+            .unwrap()
+    };
+    let family = lines.take(pids).map(open).collect();
+    (child, family)
+}
+
+fn alive(family: &[PidFd]) -> Vec<bool> {
+    family
+        .iter()
+        .map(|process| process.is_alive().unwrap())
+        .collect()
+}
+
+fn a_family_is_ended(layout: &CgroupLayout) {
+    let effects = effects(layout);
+    let (mut child, family) = start(&effects, "pod-1", FAMILY, 3);
+    let (mut neighbour, others) = start(&effects, "pod-11", FAMILY, 3);
+    assert_eq!(effects.leftovers().unwrap(), ["pod-1", "pod-11"]);
+    assert!(effects.quiet("pod-1", GUARD).unwrap() >= 3);
+    assert_eq!(alive(&family), [false; 3]);
+    assert_eq!(alive(&others), [true; 3], "a neighbour's effect goes on");
+    assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 0);
+    assert_eq!(effects.leftovers().unwrap(), ["pod-11"]);
+    assert!(effects.quiet("pod-11", GUARD).unwrap() >= 3);
+    assert!(effects.leftovers().unwrap().is_empty());
+    effects.disband().unwrap();
+    effects.disband().unwrap();
+    child.wait().unwrap();
+    neighbour.wait().unwrap();
+}
+
+/// `depart` is what a runtime does to the sandbox: it takes its own shell out of the effect.
+fn who_was_moved_lives_on(layout: &CgroupLayout, depart: &str) {
+    let effects = effects(layout);
+    let script = format!("echo $$; sh -c 'echo $$; {depart} sleep 1000' & wait");
+    let (mut child, family) = start(&effects, "pod-1", &script, 2);
+    node::eventually("the sandbox has left the effect", || {
+        let comm = fs::read_to_string(format!("/proc/{}/comm", family[1].id().pid)).unwrap();
+        comm == "sleep\n"
+    });
+    assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 1);
+    assert_eq!(alive(&family), [false, true]);
+    family[1]
+        .kill(podwalk_netns::process::Signal::KILL)
+        .unwrap();
+    assert!(family[1].wait_exit(GUARD).unwrap());
+    effects.disband().unwrap();
+    child.wait().unwrap();
+}
+
+/// The thread that starts a plugin may end before the plugin does.
+fn the_starting_thread_may_end(layout: &CgroupLayout) {
+    let effects = effects(layout);
+    let (mut child, family) = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| start(&effects, "pod-1", "echo $$; read line; exit 3", 1));
+        starting.join().unwrap()
+    });
+    // The thread is gone. The plugin ends when it is told to, by itself and not by a signal.
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert!(!family[0].is_alive().unwrap());
+    assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 0);
+    effects.disband().unwrap();
+}
+
+fn a_brood_that_grows_is_ended(layout: &CgroupLayout) {
+    let effects = effects(layout);
+    let script = "echo $$; while :; do setsid sleep 1000 & done";
+    let (mut child, family) = start(&effects, "pod-1", script, 1);
+    assert!(effects.quiet("pod-1", GUARD).unwrap() >= 1);
+    assert_eq!(alive(&family), [false]);
+    assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 0);
+    assert!(
+        !sh("ps -e -o stat=,comm=")
+            .lines()
+            .any(|line| line.contains("sleep") && !line.starts_with('Z'))
+    );
+    effects.disband().unwrap();
+    child.wait().unwrap();
+}
+
+fn a_cgroup_made_beneath_is_emptied_and_removed(layout: &CgroupLayout) {
+    let effects = effects(layout);
+    let (mut child, family) = start(&effects, "pod-1", FAMILY, 3);
+    let group = root(layout).join(node::name()).join("pod-1");
+    let beneath = group.join("of-its-own/deeper");
+    fs::create_dir_all(&beneath).unwrap();
+    fs::write(beneath.join("cgroup.procs"), family[2].id().pid.to_string()).unwrap();
+    assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 3);
+    assert_eq!(alive(&family), [false; 3]);
+    assert!(!group.exists());
+    effects.disband().unwrap();
+    child.wait().unwrap();
+}
+
+/// Moves the shell into a cgroup beside the effects'.
+fn join(layout: &CgroupLayout) -> String {
+    let sandbox = root(layout).join(format!("{}-sandbox", node::name()));
+    fs::create_dir(&sandbox).unwrap();
+    format!("echo 0 > {}/cgroup.procs; exec", sandbox.display())
+}
+
+fn root(layout: &CgroupLayout) -> &Path {
+    match layout {
+        CgroupLayout::V1 { hierarchy: root } | CgroupLayout::V2 { root } => root,
+        CgroupLayout::None => panic!("no cgroups in this layout"),
+    }
+}
+
+node_tests! {
+    fn scenario_49_a_family_is_ended_v1() {
+        a_family_is_ended(&node::cgroup_v1("pids"));
+    }
+
+    fn scenario_49_a_family_is_ended_v2() {
+        a_family_is_ended(&node::cgroup_v2());
+    }
+
+    fn scenario_49_a_family_is_ended_without_cgroups() {
+        a_family_is_ended(&node::no_cgroups());
+    }
+
+    fn who_was_moved_lives_on_v1() {
+        let layout = node::cgroup_v1("pids");
+        who_was_moved_lives_on(&layout, &join(&layout));
+    }
+
+    fn who_was_moved_lives_on_v2() {
+        let layout = node::cgroup_v2();
+        who_was_moved_lives_on(&layout, &join(&layout));
+    }
+
+    fn who_has_an_environment_of_its_own_lives_on_without_cgroups() {
+        who_was_moved_lives_on(&node::no_cgroups(), "exec env -i");
+    }
+
+    fn the_starting_thread_may_end_v1() {
+        the_starting_thread_may_end(&node::cgroup_v1("pids"));
+    }
+
+    fn the_starting_thread_may_end_v2() {
+        the_starting_thread_may_end(&node::cgroup_v2());
+    }
+
+    fn the_starting_thread_may_end_without_cgroups() {
+        the_starting_thread_may_end(&node::no_cgroups());
+    }
+
+    fn a_brood_that_grows_is_ended_v1() {
+        a_brood_that_grows_is_ended(&node::cgroup_v1("pids"));
+    }
+
+    fn a_brood_that_grows_is_ended_v2() {
+        a_brood_that_grows_is_ended(&node::cgroup_v2());
+    }
+
+    fn a_brood_that_grows_is_ended_without_cgroups() {
+        a_brood_that_grows_is_ended(&node::no_cgroups());
+    }
+
+    fn a_cgroup_made_beneath_is_emptied_and_removed_v1() {
+        a_cgroup_made_beneath_is_emptied_and_removed(&node::cgroup_v1("pids"));
+    }
+
+    fn a_cgroup_made_beneath_is_emptied_and_removed_v2() {
+        a_cgroup_made_beneath_is_emptied_and_removed(&node::cgroup_v2());
+    }
+
+    fn who_cannot_be_killed_is_named_at_the_deadline() {
+        // A frozen cgroup of version 1 holds its processes even against SIGKILL.
+        let layout = node::cgroup_v1("freezer");
+        let effects = effects(&layout);
+        let (mut child, family) = start(&effects, "pod-1", "echo $$; exec sleep 1000", 1);
+        let state = PathBuf::from("/sys/fs/cgroup/freezer").join(node::name()).join("pod-1/freezer.state");
+        fs::write(&state, "FROZEN").unwrap();
+        node::eventually("the cgroup is frozen", || fs::read_to_string(&state).unwrap() == "FROZEN\n");
+        let error = effects.quiet("pod-1", Duration::from_millis(20)).unwrap_err();
+        let Error::Alive { pod, pids } = &error else { panic!("{error}") };
+        assert_eq!((pod.as_str(), pids.0.as_slice()), ("pod-1", &[family[0].id().pid][..]));
+        assert_eq!(alive(&family), [true]);
+        fs::write(&state, "THAWED").unwrap();
+        effects.quiet("pod-1", GUARD).unwrap();
+        assert_eq!(alive(&family), [false]);
+        effects.disband().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn a_command_whose_cgroup_was_removed_is_not_started() {
+        let effects = effects(&node::cgroup_v1("pids"));
+        let mut command = Command::new("touch");
+        command.arg("/run/started");
+        effects.enlist("pod-1", &mut command).unwrap();
+        effects.quiet("pod-1", GUARD).unwrap();
+        assert!(command.spawn().is_err());
+        assert!(!Path::new("/run/started").exists());
+        effects.disband().unwrap();
+    }
+
+    fn the_layout_that_is_mounted_is_detected() {
+        let layouts = [|| node::cgroup_v1("pids"), node::cgroup_v2, node::no_cgroups];
+        for mount in layouts {
+            let layout = mount();
+            assert_eq!(CgroupLayout::detect().unwrap(), layout);
+        }
+        let layout = node::cgroup_v1("freezer");
+        sh("mkdir /sys/fs/cgroup/unified; mount -t cgroup2 none /sys/fs/cgroup/unified");
+        assert_eq!(CgroupLayout::detect().unwrap(), layout, "the hybrid layout counts as version 1");
+        sh("mount -o remount,bind,ro /sys/fs/cgroup/freezer");
+        let root = "/sys/fs/cgroup/unified".into();
+        assert_eq!(CgroupLayout::detect().unwrap(), CgroupLayout::V2 { root });
+    }
+}
