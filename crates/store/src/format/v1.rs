@@ -1,0 +1,209 @@
+//! Format version 1, frozen: types with the layout on disk and nothing else.
+//!
+//! Fields and variants are never reordered, added or taken away here. A change
+//! to a live type does not compile until its frozen mirror has been thought
+//! about: every conversion below names each field and each variant, in both
+//! directions. Then either the mirror maps it (what version 1 cannot say gets
+//! a default), or there is a version 2 with a `From` of this one.
+
+use std::collections::BTreeMap;
+
+use podwalk_engine::{pod, record};
+
+mod pods;
+mod records;
+mod specs;
+
+use pods::Obituary;
+pub(super) use records::Record;
+
+/// A layout that is frozen, and the live type it stands for.
+trait Frozen: Sized {
+    /// The engine's type.
+    type Live;
+
+    /// The live value as it is written.
+    fn freeze(live: Self::Live) -> Self;
+
+    /// The live value as it was read.
+    fn thaw(self) -> Self::Live;
+}
+
+/// A record as it is written.
+pub(super) fn freeze_record(live: record::Record) -> Record {
+    Record::freeze(live)
+}
+
+/// A record as it was read.
+pub(super) fn thaw_record(frozen: Record) -> record::Record {
+    frozen.thaw()
+}
+
+/// An obituary as it is written.
+pub(super) fn freeze_obituary(live: pod::Obituary) -> Obituary {
+    Obituary::freeze(live)
+}
+
+/// An obituary as it was read.
+pub(super) fn thaw_obituary(frozen: Obituary) -> pod::Obituary {
+    frozen.thaw()
+}
+
+/// Declares a frozen struct and both conversions, field by field.
+macro_rules! frozen_struct {
+    ($($name:ident = $live:ty { $($field:ident: $type:ty),* $(,)? })*) => {$(
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
+        pub(in crate::format) struct $name { $($field: $type),* }
+
+        impl $crate::format::v1::Frozen for $name {
+            type Live = $live;
+
+            fn freeze(live: $live) -> Self {
+                type Live = $live;
+                let Live { $($field),* } = live;
+                Self { $($field: $crate::format::v1::Frozen::freeze($field)),* }
+            }
+
+            fn thaw(self) -> $live {
+                type Live = $live;
+                let Self { $($field),* } = self;
+                Live { $($field: $crate::format::v1::Frozen::thaw($field)),* }
+            }
+        }
+    )*};
+}
+
+/// Declares a frozen enum and both conversions, variant by variant.
+macro_rules! frozen_enum {
+    ($($name:ident = $live:ty {
+        $($variant:ident $(($inner:ident: $of:ty))? $({ $($field:ident: $type:ty),* $(,)? })?),* $(,)?
+    })*) => {$(
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
+        pub(in crate::format) enum $name {
+            $($variant $(($of))? $({ $($field: $type),* })?),*
+        }
+
+        impl $crate::format::v1::Frozen for $name {
+            type Live = $live;
+
+            fn freeze(live: $live) -> Self {
+                type Live = $live;
+                match live {$(
+                    Live::$variant $(($inner))? $({ $($field),* })? => Self::$variant
+                        $(($crate::format::v1::Frozen::freeze($inner)))?
+                        $({ $($field: $crate::format::v1::Frozen::freeze($field)),* })?
+                ),*}
+            }
+
+            fn thaw(self) -> $live {
+                type Live = $live;
+                match self {$(
+                    Self::$variant $(($inner))? $({ $($field),* })? => Live::$variant
+                        $(($crate::format::v1::Frozen::thaw($inner)))?
+                        $({ $($field: $crate::format::v1::Frozen::thaw($field)),* })?
+                ),*}
+            }
+        }
+    )*};
+}
+
+use {frozen_enum, frozen_struct};
+
+/// Types whose layout bincode fixes for good.
+macro_rules! frozen_as_they_are {
+    ($($type:ty),*) => {$(
+        impl Frozen for $type {
+            type Live = $type;
+
+            fn freeze(live: $type) -> Self {
+                live
+            }
+
+            fn thaw(self) -> $type {
+                self
+            }
+        }
+    )*};
+}
+
+frozen_as_they_are!(bool, u8, u16, u32, u64, i32, i64, String);
+
+impl<T: Frozen> Frozen for Option<T> {
+    type Live = Option<T::Live>;
+
+    fn freeze(live: Self::Live) -> Self {
+        live.map(T::freeze)
+    }
+
+    fn thaw(self) -> Self::Live {
+        self.map(T::thaw)
+    }
+}
+
+impl<T: Frozen> Frozen for Vec<T> {
+    type Live = Vec<T::Live>;
+
+    fn freeze(live: Self::Live) -> Self {
+        live.into_iter().map(T::freeze).collect()
+    }
+
+    fn thaw(self) -> Self::Live {
+        self.into_iter().map(T::thaw).collect()
+    }
+}
+
+impl<T: Frozen> Frozen for Box<T> {
+    type Live = Box<T::Live>;
+
+    fn freeze(live: Self::Live) -> Self {
+        Box::new(T::freeze(*live))
+    }
+
+    fn thaw(self) -> Self::Live {
+        Box::new((*self).thaw())
+    }
+}
+
+impl<T: Frozen, const N: usize> Frozen for [T; N] {
+    type Live = [T::Live; N];
+
+    fn freeze(live: Self::Live) -> Self {
+        live.map(T::freeze)
+    }
+
+    fn thaw(self) -> Self::Live {
+        self.map(T::thaw)
+    }
+}
+
+impl<A: Frozen, B: Frozen> Frozen for (A, B) {
+    type Live = (A::Live, B::Live);
+
+    fn freeze((a, b): Self::Live) -> Self {
+        (A::freeze(a), B::freeze(b))
+    }
+
+    fn thaw(self) -> Self::Live {
+        (self.0.thaw(), self.1.thaw())
+    }
+}
+
+impl<K, V> Frozen for BTreeMap<K, V>
+where
+    K: Frozen + Ord,
+    K::Live: Ord,
+    V: Frozen,
+{
+    type Live = BTreeMap<K::Live, V::Live>;
+
+    fn freeze(live: Self::Live) -> Self {
+        let frozen = |(key, value)| (K::freeze(key), V::freeze(value));
+        live.into_iter().map(frozen).collect()
+    }
+
+    fn thaw(self) -> Self::Live {
+        self.into_iter()
+            .map(|(key, value)| (key.thaw(), value.thaw()))
+            .collect()
+    }
+}
