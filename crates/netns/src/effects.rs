@@ -94,7 +94,8 @@ impl Effects {
     /// [`Error::ProcessTable`].
     pub fn quiet(&self, pod: &str, deadline: Duration) -> Result<u32, Error> {
         check_name(pod)?;
-        let end = Instant::now() + deadline;
+        // A deadline beyond all time is none.
+        let end = Instant::now().checked_add(deadline);
         let roll = self.roll(pod);
         let mut killed = BTreeSet::new();
         // Who is killed may have started another meanwhile: only an empty roll ends this.
@@ -107,8 +108,8 @@ impl Effects {
             kill(&roll, &held)?;
             killed.extend(held.iter().map(|(pid, _)| *pid));
             let pidfds: Vec<_> = held.iter().map(|(_, pidfd)| pidfd.as_fd()).collect();
-            let gone = wait_all(&pidfds, Some(end)).map_err(|errno| Error::wait(pod, errno))?;
-            if !gone || Instant::now() >= end {
+            let gone = wait_all(&pidfds, end).map_err(|errno| Error::wait(pod, errno))?;
+            if !gone || is_over(end) {
                 refuse_alive(pod, &roll)?;
             }
             if held.is_empty() {
@@ -188,6 +189,11 @@ fn kill(roll: &Roll<'_>, held: &[(u32, OwnedFd)]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether the deadline is over.
+fn is_over(end: Option<Instant>) -> bool {
+    end.is_some_and(|end| Instant::now() >= end)
 }
 
 /// The deadline is over: whoever is on the roll now is alive.

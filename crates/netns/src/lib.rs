@@ -17,6 +17,23 @@
 //! 6. [`unpin`] unmounts until nothing is mounted on the file; [`unlink`] removes it. Both succeed
 //!    when there is nothing to do. [`sweep`] does both to all names that are ours, after a reboot.
 //!
+//! ```no_run
+//! # fn main() -> Result<(), podwalk_netns::Error> {
+//! use podwalk_netns::{Found, lo_up, pin, place, probe, share_directory, unlink, unpin};
+//!
+//! let key = std::path::Path::new("/run/netns/my-pod");
+//! share_directory(std::path::Path::new("/run/netns"))?;
+//! place(key)?;
+//! let recorded = pin(key)?;
+//! lo_up(key)?;
+//! // After a crash: is it still there, is it the recorded one, is it pinned exactly once?
+//! assert_eq!(probe(key)?, Found::Namespace { identity: recorded, mounts: 1 });
+//! unpin(key)?;
+//! unlink(key)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # An effect's processes
 //!
 //! A plugin or a runtime goes on when the daemon is killed, and can finish after its own undo. So:

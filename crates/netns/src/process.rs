@@ -179,6 +179,7 @@ impl PidFd {
         }
         let zombie = stat(self.id.pid)?
             .filter(|stat| stat.zombie && stat.start_time == self.id.start_time)
+            .filter(|_| may_look(self.id.pid))
             .and_then(|stat| stat.exit_code);
         // It may have been reaped between the two looks.
         let status = if zombie.is_some() {
@@ -284,6 +285,13 @@ fn stat(pid: u32) -> Result<Option<Stat>, Error> {
         text: text.trim_end().to_owned(),
     };
     parse_stat(&text).map(Some).ok_or_else(bad)
+}
+
+/// Whether `/proc/PID/stat` tells us the truth: to those who may not look it shows an exit code of 0.
+fn may_look(pid: u32) -> bool {
+    // The same right guards this link; a zombie has no program, which is another error.
+    let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    !std::fs::read_link(format!("/proc/{pid}/exe")).is_err_and(denied)
 }
 
 /// Parses the line. The command's name (field 2) may hold spaces and brackets, so what follows its

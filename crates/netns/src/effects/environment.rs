@@ -15,17 +15,25 @@ const PROC: &str = "/proc";
 /// Two looks in a row must find none before none is believed: a process can start another behind the
 /// look and end before it.
 pub(crate) fn members(pod: &str) -> Result<BTreeSet<u32>, Error> {
-    let first = look(pod)?;
+    let first = belonging(processes()?, pod)?;
     if first.is_empty() {
-        look(pod)
-    } else {
-        Ok(first)
+        return belonging(processes()?, pod);
     }
+    Ok(first)
 }
 
-/// Whether the environment of the process `pid` says that it belongs to an effect of `pod`.
-pub(crate) fn belongs(pid: u32, pod: &str) -> Result<bool, Error> {
-    Ok(pod_of(pid)?.is_some_and(|found| found == pod))
+/// Those of `pids` whose environment says that they belong to an effect of `pod`.
+pub(crate) fn belonging(
+    pids: impl IntoIterator<Item = u32>,
+    pod: &str,
+) -> Result<BTreeSet<u32>, Error> {
+    let mut belonging = BTreeSet::new();
+    for pid in pids {
+        if pod_of(pid)?.is_some_and(|found| found == pod) {
+            belonging.insert(pid);
+        }
+    }
+    Ok(belonging)
 }
 
 /// The pods that some process's environment names, sorted.
@@ -35,16 +43,6 @@ pub(crate) fn pods() -> Result<Vec<String>, Error> {
         pods.extend(pod_of(pid)?);
     }
     Ok(pods.into_iter().collect())
-}
-
-fn look(pod: &str) -> Result<BTreeSet<u32>, Error> {
-    let mut found = BTreeSet::new();
-    for pid in processes()? {
-        if belongs(pid, pod)? {
-            found.insert(pid);
-        }
-    }
-    Ok(found)
 }
 
 /// Every process but ourselves: who quiets is never part of what is quieted.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::error::Pids;
-use super::{Error, PAUSE};
+use super::{Error, PAUSE, is_over};
 use crate::point;
 
 /// The file that lists a cgroup's processes, and that one joins by writing to.
@@ -76,13 +76,13 @@ impl Group {
 
     /// Removes it with all beneath it. A process that was seen gone may count for a moment longer,
     /// so a busy one is tried again until `end`.
-    pub(crate) fn remove(&self, pod: &str, end: Instant) -> Result<(), Error> {
+    pub(crate) fn remove(&self, pod: &str, end: Option<Instant>) -> Result<(), Error> {
         let mut removed = false;
         for group in self.family()?.iter().rev() {
             while let Err(source) = fs::remove_dir(group) {
                 match source.kind() {
                     ErrorKind::NotFound => break,
-                    ErrorKind::ResourceBusy if Instant::now() < end => std::thread::sleep(PAUSE),
+                    ErrorKind::ResourceBusy if !is_over(end) => std::thread::sleep(PAUSE),
                     ErrorKind::ResourceBusy => return self.busy(pod, source),
                     _ => return Err(Error::cgroup("remove the cgroup", group, source)),
                 }

@@ -28,15 +28,7 @@ impl Roll<'_> {
     pub(crate) fn confirm(&self, held: &[(u32, OwnedFd)]) -> Result<BTreeSet<u32>, Error> {
         match self {
             Self::Cgroup(group) => group.members(),
-            Self::Environment(pod) => {
-                let mut confirmed = BTreeSet::new();
-                for (pid, _) in held {
-                    if environment::belongs(*pid, pod)? {
-                        confirmed.insert(*pid);
-                    }
-                }
-                Ok(confirmed)
-            }
+            Self::Environment(pod) => environment::belonging(held.iter().map(|(pid, _)| *pid), pod),
         }
     }
 

@@ -1,12 +1,14 @@
 //! A daemon that is killed, what it leaves, and the points at which it can be killed.
 
-use std::io::{BufRead, BufReader};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use podwalk_netns::effects::CgroupLayout;
-use podwalk_netns::process::ProcessId;
+use podwalk_netns::process::{PidFd, ProcessId};
 use podwalk_netns::{Found, lo_up, pin, place, probe, set_sysctls, share_directory, unlink, unpin};
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -111,6 +113,46 @@ fn the_killed_daemons_effect_is_found(test: &str, layout: &CgroupLayout) {
     unlink(pod).unwrap();
 }
 
+/// Makes a cgroup whose file to join by is a full pipe: a child that is about to join waits there.
+fn a_cgroup_that_cannot_be_joined_yet() -> File {
+    let pod = Path::new("/run/cgroup").join(node::name()).join("pod-1");
+    std::fs::create_dir_all(&pod).unwrap();
+    let pipe = pod.join("cgroup.procs");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let flags = nix::libc::O_NONBLOCK;
+    let mut held = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open(&pipe)
+        .unwrap();
+    while held.write(&[0; 4096]).is_ok() {}
+    held
+}
+
+/// The child of `pid` once it waits in write(2), that is, between fork and exec.
+fn child_about_to_join(pid: u32) -> PidFd {
+    let mut found = None;
+    node::eventually("the child is about to join", || {
+        let children = node::sh(&format!("cat /proc/{pid}/task/*/children || true"));
+        found = children
+            .split_whitespace()
+            .next()
+            .map(|child| child.parse::<u32>().unwrap());
+        let writes = format!("{} ", nix::libc::SYS_write);
+        found.is_some_and(|child| {
+            let call = std::fs::read_to_string(format!("/proc/{child}/syscall")).unwrap();
+            call.starts_with(&writes)
+        })
+    });
+    ProcessId::of(found.unwrap())
+        .unwrap()
+        .unwrap()
+        .open()
+        .unwrap()
+        .unwrap()
+}
+
 /// In the daemon's part the node's cgroups are mounted already.
 fn unless_mounted(mount: fn() -> CgroupLayout) -> CgroupLayout {
     if node::role().is_some() {
@@ -134,6 +176,21 @@ node_tests! {
     fn scenario_49_the_killed_daemons_effect_is_found_without_cgroups() {
         let test = "daemon::scenario_49_the_killed_daemons_effect_is_found_without_cgroups";
         the_killed_daemons_effect_is_found(test, &unless_mounted(node::no_cgroups));
+    }
+
+    fn a_child_that_has_not_joined_yet_dies_with_the_daemon() {
+        if node::role().is_some() {
+            let root = "/run/cgroup".into();
+            be_the_daemon(&CgroupLayout::V2 { root });
+            return;
+        }
+        let _held = a_cgroup_that_cannot_be_joined_yet();
+        let test = "daemon::a_child_that_has_not_joined_yet_dies_with_the_daemon";
+        let mut daemon = node::play(test, "daemon").spawn().unwrap();
+        let child = child_about_to_join(daemon.id());
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        assert!(child.wait_exit(GUARD).unwrap(), "it outlived the daemon and nobody can find it");
     }
 
     fn each_change_of_the_world_is_followed_by_its_crash_point() {

@@ -7,7 +7,7 @@ use podwalk_netns::{
     Error, Foreign, Found, enter, lo_up, pin, place, probe, set_sysctls, sweep, unlink, unpin,
 };
 
-use crate::node::{mount_lines, node_tests, sh};
+use crate::node::{self, mount_lines, node_tests, sh};
 
 const POD: &str = "/run/netns/pod";
 
@@ -107,6 +107,20 @@ node_tests! {
         unpin(pod()).unwrap();
         let again = pin(pod()).unwrap();
         assert_eq!(probe(pod()).unwrap(), Found::Namespace { identity: again, mounts: 1 });
+    }
+
+    fn without_the_right_to_unshare_the_error_says_who_has_it() {
+        if node::role().is_some() {
+            nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
+            let error = pin(pod()).unwrap_err().to_string();
+            assert!(error.contains(POD), "{error}");
+            assert!(error.contains("run as root with CAP_SYS_ADMIN"), "{error}");
+            return;
+        }
+        place(pod()).unwrap();
+        let test = "files::without_the_right_to_unshare_the_error_says_who_has_it";
+        assert!(node::play(test, "nobody").status().unwrap().success());
+        assert_eq!(probe(pod()).unwrap(), Found::Empty);
     }
 
     fn a_symbolic_link_is_never_followed() {

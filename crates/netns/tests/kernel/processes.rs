@@ -1,11 +1,14 @@
 //! A pid that is given to another process.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use podwalk_netns::process::ProcessId;
 
-use crate::node::{GUARD, eventually, node_tests};
+use crate::node::{self, GUARD, eventually, node_tests};
+
+/// What a stranger says when it has opened the process.
+const WATCHING: &str = "watching";
 
 fn child() -> Child {
     Command::new("cat")
@@ -29,7 +32,45 @@ fn give_next(pid: u32) {
     last.write_all((pid - 1).to_string().as_bytes()).unwrap();
 }
 
+/// The part of one who watches `pid` and may not look at a process of root's.
+fn be_a_stranger(pid: &str) {
+    let process = ProcessId::of(pid.parse().unwrap())
+        .unwrap()
+        .unwrap()
+        .open()
+        .unwrap()
+        .unwrap();
+    nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
+    println!("{WATCHING}");
+    assert!(process.wait_exit(GUARD).unwrap());
+    assert_eq!(
+        process.exit_code().unwrap(),
+        None,
+        "what procfs shows to strangers was believed"
+    );
+}
+
 node_tests! {
+    fn who_may_not_look_does_not_make_up_an_exit_code() {
+        if let Some(pid) = node::role() {
+            be_a_stranger(&pid);
+            return;
+        }
+        let mut zombie = Command::new("/bin/sh")
+            .args(["-c", "read line; exit 7"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let test = "processes::who_may_not_look_does_not_make_up_an_exit_code";
+        let mut play = node::play(test, &zombie.id().to_string());
+        let mut stranger = play.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(stranger.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap() == WATCHING));
+        drop(zombie.stdin.take());
+        assert!(stranger.wait().unwrap().success());
+        assert_eq!(zombie.wait().unwrap().code(), Some(7));
+    }
+
     fn a_pid_that_was_given_to_another_process_is_not_the_recorded_one() {
         let first = child();
         let recorded = ProcessId::of(first.id()).unwrap().unwrap();
