@@ -1,0 +1,189 @@
+//! What a sandbox is asked to be.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxSeccomp;
+
+use crate::cgroup::{CgroupParent, CgroupsPath};
+use crate::id::SandboxId;
+use crate::runtime::Target;
+
+mod check;
+mod error;
+
+pub(crate) use check::NET_SYSCTL_PREFIX;
+pub use error::ConfigError;
+
+/// A sandbox, as its owner wants it. [`SandboxConfig::new`] gives the strictest one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SandboxConfig {
+    /// The id under which the runtime keeps it.
+    pub id: SandboxId,
+    /// The name in its own UTS namespace. `None` in the host's network means the host's name.
+    pub hostname: Option<String>,
+    /// The file on which its network namespace is pinned; `None` is the host's network.
+    pub netns: Option<PathBuf>,
+    /// The pod's addresses, for which `/etc/hosts` gives the host name.
+    pub addresses: Vec<IpAddr>,
+    /// What `/etc/resolv.conf` says; `None` copies the host's.
+    pub dns: Option<Dns>,
+    /// Under which cgroup its own is made.
+    pub cgroup_parent: CgroupParent,
+    /// Kernel settings by their dotted names. Those of the network are left to whoever made the
+    /// namespace: they are ignored here if `netns` is given, and refused if it is not.
+    pub sysctls: BTreeMap<String, String>,
+    /// Annotations of ours. They win over `user_annotations` of the same key.
+    pub annotations: BTreeMap<String, String>,
+    /// Annotations of the user's. The runtime sees only those in `passed_annotations`, because
+    /// to a runtime some are commands (crun's `run.oci.*`, Kata's `io.katacontainers.*`).
+    pub user_annotations: BTreeMap<String, String>,
+    /// Which of the user's annotations the runtime may see: keys, or prefixes that end in `*`.
+    pub passed_annotations: Vec<String>,
+    /// Whose processes it sees.
+    pub pid: NamespaceScope,
+    /// Whose System V IPC objects and message queues it sees.
+    pub ipc: NamespaceScope,
+    /// Whether its root file system is read-only.
+    pub readonly_rootfs: bool,
+    /// Lifts the seccomp profile and the masked and read-only paths. The sandbox's own process
+    /// gets no capability even so: it runs no code of the pod's.
+    pub privileged: bool,
+    /// Whether it and its children can never gain privileges by exec.
+    pub no_new_privileges: bool,
+    /// Which system calls it may use.
+    pub seccomp: Seccomp,
+    /// Limits of its cgroup.
+    pub resources: Resources,
+    /// How early the kernel kills it when memory runs out, -1000 (never) to 1000; `None` leaves
+    /// what it inherits.
+    pub oom_score_adj: Option<i32>,
+}
+
+impl SandboxConfig {
+    /// The strictest sandbox: the host's network is the only thing that it shares, since no
+    /// other namespace was named yet.
+    pub fn new(id: SandboxId) -> Self {
+        Self {
+            id,
+            hostname: None,
+            netns: None,
+            addresses: Vec::new(),
+            dns: None,
+            cgroup_parent: CgroupParent::default(),
+            sysctls: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            user_annotations: BTreeMap::new(),
+            passed_annotations: Vec::new(),
+            pid: NamespaceScope::Pod,
+            ipc: NamespaceScope::Pod,
+            readonly_rootfs: true,
+            privileged: false,
+            no_new_privileges: true,
+            seccomp: Seccomp::Default,
+            resources: Resources::default(),
+            oom_score_adj: None,
+        }
+    }
+
+    /// The sandbox's cgroup, relative to where cgroups are mounted.
+    ///
+    /// # Errors
+    /// [`ConfigError::CgroupParent`] if the parent is no clean path.
+    pub fn cgroups_path(&self) -> Result<CgroupsPath, ConfigError> {
+        CgroupsPath::new(&self.cgroup_parent, &self.id)
+    }
+
+    /// What probing, killing and deleting the sandbox need to know, its process aside.
+    ///
+    /// # Errors
+    /// [`ConfigError::CgroupParent`] if the parent is no clean path.
+    pub fn target(&self) -> Result<Target, ConfigError> {
+        Ok(Target {
+            id: self.id.clone(),
+            cgroup: self.cgroups_path()?,
+            process: None,
+        })
+    }
+
+    /// Refuses what contradicts itself, would reach the host, or would be two lines in a file
+    /// where one was meant. Everything that is written or handed on has passed it.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for the first field that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check::check(self)
+    }
+}
+
+/// Whose namespace a sandbox uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamespaceScope {
+    /// One of its own, which the pod's containers share.
+    Pod,
+    /// The host's.
+    Node,
+}
+
+/// The resolver's configuration, see resolv.conf(5).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dns {
+    /// Addresses of name servers.
+    pub servers: Vec<String>,
+    /// Domains that are tried for short names.
+    pub searches: Vec<String>,
+    /// Options, such as `ndots:5`.
+    pub options: Vec<String>,
+}
+
+/// Which system calls a sandbox may use.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Seccomp {
+    /// What the pause process and a runtime on its way to it need.
+    #[default]
+    Default,
+    /// All.
+    Unconfined,
+    /// A profile of the operator's, in the form of the OCI specification.
+    Profile(Box<LinuxSeccomp>),
+}
+
+impl Seccomp {
+    /// Reads a profile from a JSON file.
+    ///
+    /// # Errors
+    /// [`ConfigError::SeccompFile`] if it cannot be read, [`ConfigError::SeccompJson`] if it is
+    /// no profile.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = std::fs::read(path).map_err(|source| ConfigError::SeccompFile {
+            path: path.to_owned(),
+            source,
+        })?;
+        let profile =
+            serde_json::from_slice(&bytes).map_err(|source| ConfigError::SeccompJson {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self::Profile(Box::new(profile)))
+    }
+}
+
+/// Limits of a sandbox's cgroup. What is `None` is not written at all, so that a sandbox
+/// without limits starts where the kernel has no controllers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resources {
+    /// Relative weight, 2 to 262144; 1024 is usual.
+    pub cpu_shares: Option<u64>,
+    /// CPU time per period, in microseconds; negative is no limit.
+    pub cpu_quota: Option<i64>,
+    /// The period, in microseconds.
+    pub cpu_period: Option<u64>,
+    /// Memory, in bytes; negative is no limit.
+    pub memory_limit: Option<i64>,
+    /// Number of processes and threads; negative is no limit.
+    pub pids_limit: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Sandboxes by the command line of OCI runtimes (crun, runc, youki).
+//!
+//! A sandbox is one process in namespaces of its own, which holds them for the containers of a
+//! pod. The network namespace is made and configured before, by somebody else; here it is only
+//! named to the runtime. A sandbox comes and goes in these steps:
+//!
+//! 1. A [`SandboxConfig`] says what it shall be. [`SandboxConfig::check`] refuses what would
+//!    reach the host or contradicts itself. [`spec()`] turns it, with what [`HostFacts`] says of
+//!    the machine, into the OCI configuration; both are values, without a file or a process.
+//! 2. [`Bundle::write`] puts that configuration on disk, with a root file system that holds the
+//!    pause program and three files in `etc`. It is there whole or not at all.
+//! 3. [`OciRuntime::create_and_start`] has the runtime make the sandbox and start it, and
+//!    answers with its process: the pid **and** its start time, since pids are given away again.
+//! 4. [`ProcessWatch`] holds that process open by a pidfd, so that its end is noticed at once
+//!    and never mistaken for another's.
+//! 5. [`OciRuntime::probe`] tells after a crash how far the start had come.
+//! 6. [`OciRuntime::kill`] ends every process of the sandbox; [`OciRuntime::delete`] does so
+//!    and has the runtime forget it; [`Bundle::remove`] removes the rest. Each succeeds when there is
+//!    nothing to do, so that each may be repeated.
+//!
+//! The caller keeps the records: what it knows of a sandbox it hands in as a [`Target`], which
+//! follows from the configuration. A [`Handler`] names the runtime's program, the directory of its
+//! state, and its deadlines. By the port [`Spawn`] the caller takes hold of the runtime's
+//! processes before they execute, since those outlive a caller that is killed; it must have
+//! ended them before it probes or deletes.
+//!
+//! Invariants:
+//! - `kill` and `delete` never succeed while a process of the sandbox may be alive, whatever the
+//!   runtime says: the recorded process, the runtime's and all in the sandbox's cgroup were seen
+//!   to end. They need neither the bundle nor, when it has no state, the runtime's program.
+//! - What is named to a runtime as a network namespace is one; a plain file is refused.
+//! - A sandbox has no capability, holds no pipe of ours, and sees no annotation of a user's
+//!   that its handler was not told to pass.
+//! - A call that is dropped, or overruns its deadline, takes its process group with it.
+//! - Nothing is cleaned up behind the caller's back: who asked for a start also asks for its
+//!   undoing.
+//!
+//! Absent on purpose: the engine, the network, images, containers within a sandbox.
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod cgroup;
+mod command;
+mod config;
+mod error;
+mod handler;
+mod id;
+mod log;
+mod point;
+/// Processes that are not our children: identity, watching, exit codes.
+pub mod process;
+mod runtime;
+mod seccomp;
+mod spec;
+
+pub use bundle::{Bundle, BundleError};
+pub use cgroup::{CgroupLayout, CgroupParent, CgroupsPath, cgroup_layout};
+pub use command::{Spawn, Unlisted};
+pub use config::{ConfigError, Dns, NamespaceScope, Resources, SandboxConfig, Seccomp};
+pub use error::{OciError, Verb};
+pub use handler::{Deadlines, Handler};
+pub use id::SandboxId;
+pub use oci_spec;
+pub use process::{ExitCodes, NoExitCodes, ProcessIdentity, ProcessWatch};
+pub use runtime::{OciRuntime, Probe, Sandbox, Target, Version};
+pub use spec::{HostFacts, spec};

@@ -1,0 +1,163 @@
+//! The end of a sandbox: killed, seen gone, forgotten.
+//!
+//! What counts is what the kernel says. A runtime may have lost its state, be gone itself, or
+//! report a success; the sandbox is gone when its recorded process, the process that the
+//! runtime names, and every process in its cgroup have been seen to end.
+
+use std::ffi::OsStr;
+
+use tokio::time::{Duration, Instant, sleep, timeout_at};
+
+use super::{OciRuntime, PARENT_IN_USE, Target, cgroup_failed, failed, file_failed};
+use crate::cgroup::CgroupLayout;
+use crate::error::{OciError, Verb};
+use crate::point;
+use crate::process::ProcessWatch;
+
+/// How long to wait where there is nothing to poll: a process in a cgroup that has no pidfd is
+/// just being made or just ending.
+const AGAIN: Duration = Duration::from_millis(2);
+
+impl OciRuntime {
+    /// Kills every process of the sandbox and sees each of them gone. Succeeds when there is
+    /// none, also when the runtime is missing or has forgotten the sandbox.
+    ///
+    /// # Errors
+    /// [`OciError::StillAlive`] after the deadline of `kill`; [`OciError::Process`] and
+    /// [`OciError::File`] if the kernel refuses; without cgroups and without a recorded process,
+    /// also why the runtime does not name it. A process may be alive after each of them.
+    pub async fn kill(&self, target: &Target) -> Result<(), OciError> {
+        let end = Instant::now() + self.handler.deadlines.kill;
+        if self.handler.vm {
+            self.ask_to_kill(target).await?;
+        }
+        let mut pids = Vec::new();
+        if let Some(recorded) = target.process {
+            let watch = ProcessWatch::open(recorded);
+            let watch = watch.map_err(failed("watch", &target.id, recorded.pid))?;
+            self.end_process(target, watch, end).await?;
+        } else {
+            pids.extend(self.named_by_runtime(target).await?);
+        }
+        for pid in pids {
+            let watch = ProcessWatch::of(pid).map_err(failed("watch", &target.id, pid))?;
+            self.end_process(target, watch, end).await?;
+        }
+        self.end_members(target, end).await?;
+        point::reached("oci.killed");
+        Ok(())
+    }
+
+    /// Ends the sandbox and removes what the runtime keeps of it, and its cgroup. Succeeds when
+    /// there is nothing. The bundle is not needed and not touched.
+    ///
+    /// # Errors
+    /// As [`kill`](Self::kill); then, with every process gone, whatever keeps the runtime from
+    /// forgetting it ([`OciError::RuntimeMissing`], [`OciError::Failed`], …).
+    pub async fn delete(&self, target: &Target) -> Result<(), OciError> {
+        self.kill(target).await?;
+        if self.has_state(&target.id)? {
+            self.forget(target).await?;
+        }
+        // A runtime that makes cgroups in the parent now would lose it: the last one removes it.
+        let nobody_makes = PARENT_IN_USE.try_write();
+        self.cgroups(target)?
+            .remove(&target.cgroup, nobody_makes.is_ok())
+            .map_err(cgroup_failed("remove", target))?;
+        drop(nobody_makes);
+        point::reached("oci.deleted");
+        Ok(())
+    }
+
+    async fn forget(&self, target: &Target) -> Result<(), OciError> {
+        let binary = self.handler.locate()?;
+        let id = target.id.as_str();
+        let args = vec![OsStr::new("delete"), OsStr::new("--force"), OsStr::new(id)];
+        self.succeed(self.call(&binary, Verb::Delete, id, args))
+            .await?;
+        if self.has_state(&target.id)? {
+            let left = std::io::Error::other("it is there after a delete that succeeded");
+            return Err(file_failed(
+                "remove the state",
+                &self.handler.root,
+                &target.id,
+            )(left));
+        }
+        Ok(())
+    }
+
+    /// A virtual machine's monitor cleans up after itself when its runtime ends it. That this
+    /// fails is no error here, because all that lives afterwards is killed anyway.
+    async fn ask_to_kill(&self, target: &Target) -> Result<(), OciError> {
+        if !self.has_state(&target.id)? {
+            return Ok(());
+        }
+        let Ok(binary) = self.handler.locate() else {
+            return Ok(());
+        };
+        let id = target.id.as_str();
+        let args = vec![OsStr::new("kill"), OsStr::new(id), OsStr::new("KILL")];
+        if let Err(error) = self.succeed(self.call(&binary, Verb::Kill, id, args)).await {
+            tracing::debug!(sandbox = %target.id, %error, "its processes are killed directly");
+        }
+        Ok(())
+    }
+
+    /// The process in the runtime's state. Where there are cgroups, they know it too, so that a
+    /// runtime that cannot tell keeps nothing alive.
+    async fn named_by_runtime(&self, target: &Target) -> Result<Option<u32>, OciError> {
+        if !self.has_state(&target.id)? {
+            return Ok(None);
+        }
+        match self.state(&target.id).await {
+            Ok(state) => Ok(state.pid),
+            Err(_) if self.cgroups(target)?.layout != CgroupLayout::None => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn end_process(
+        &self,
+        target: &Target,
+        watch: Option<ProcessWatch>,
+        end: Instant,
+    ) -> Result<(), OciError> {
+        let Some(watch) = watch else {
+            return Ok(());
+        };
+        let pid = watch.identity().pid;
+        watch.kill().map_err(failed("kill", &target.id, pid))?;
+        match timeout_at(end, watch.exited()).await {
+            Ok(exited) => exited.map_err(failed("watch", &target.id, pid)),
+            Err(_elapsed) => Err(self.still_alive(target, pid)),
+        }
+    }
+
+    /// Who is killed may have started another meanwhile: only an empty cgroup ends this.
+    async fn end_members(&self, target: &Target, end: Instant) -> Result<(), OciError> {
+        let cgroups = self.cgroups(target)?;
+        loop {
+            let members = cgroups.members(&target.cgroup);
+            let members = members.map_err(cgroup_failed("read", target))?;
+            let Some(first) = members.first().copied() else {
+                return Ok(());
+            };
+            if Instant::now() >= end {
+                return Err(self.still_alive(target, first));
+            }
+            for pid in members {
+                let watch = ProcessWatch::of(pid).map_err(failed("watch", &target.id, pid))?;
+                self.end_process(target, watch, end).await?;
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    fn still_alive(&self, target: &Target, pid: u32) -> OciError {
+        OciError::StillAlive {
+            id: target.id.to_string(),
+            pid,
+            after: self.handler.deadlines.kill,
+        }
+    }
+}
