@@ -72,6 +72,8 @@ mod scan;
 mod shared;
 mod sled_journal;
 mod space;
+#[cfg(test)]
+mod strategies;
 
 pub use committer::{BARRIER_BYTES, IDLE};
 pub use copy::{JournalCopy, copy_for_reading};

@@ -178,6 +178,7 @@ fn planned_attachment() -> PlannedAttachment {
         conflist: b"{\"name\":\"bridge\"}".to_vec(),
         arguments: vec![("K8S_POD_NAME".to_owned(), "web".to_owned())],
         capability_arguments: "{}".to_owned(),
+        configuration_arguments: "{\"labels\":[]}".to_owned(),
     }
 }
 

@@ -89,6 +89,7 @@ frozen_struct! {
         conflist: Vec<u8>,
         arguments: Vec<(String, String)>,
         capability_arguments: String,
+        configuration_arguments: String,
     }
 
     ConfigureCniIntent = record::ConfigureCniIntent {}
