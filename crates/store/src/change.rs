@@ -95,10 +95,12 @@ impl Change {
                 self.remove_all(Handle::pairs_below(db, *pod, Some(*sequence))?, bound);
             }
             Work::Bury { grave, value, now } => {
+                // Before the clearing: a key is not written and removed by
+                // one batch.
+                grave.number = graves.next_number();
                 for old in graves.to_clear(grave.pod, now) {
                     self.clear(old, db, graves)?;
                 }
-                grave.number = graves.next_number();
                 self.dig(*grave, value, graves);
                 let records = Handle::pairs_below(db, grave.pod, None)?;
                 self.remove_all(records, bound);

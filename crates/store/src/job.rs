@@ -59,7 +59,7 @@ impl Work {
             pods.push(entry.pod);
             put_record(entry, &mut puts)?;
         }
-        let bytes = size(&puts);
+        let bytes = puts.iter().map(|(_, value)| value.len()).sum();
         if bytes > SNAPSHOT_LIMIT {
             return Err(too_large(TooLarge {
                 bytes,

@@ -96,11 +96,11 @@ impl Held {
     fn bury(&mut self, obituary: Obituary) {
         let pod = obituary.pod.id;
         self.pods.remove(&pod);
+        let grave = Grave::of(self.graves.next_number(), &obituary);
         for old in self.graves.to_clear(pod, &obituary.pod.last) {
             self.graves.clear(old.number);
             self.obituaries.remove(&old.number);
         }
-        let grave = Grave::of(self.graves.next_number(), &obituary);
         self.graves.dig(grave);
         self.obituaries.insert(grave.number, obituary);
     }

@@ -1,1 +1,80 @@
-//!
+//! The lock file within one process. Two processes are in `tests/lock.rs`.
+
+use tempfile::TempDir;
+
+use super::*;
+
+#[test]
+fn the_second_taker_is_told_who_holds_it() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("lock");
+    let held = LockFile::take(&path).unwrap();
+    let refused = LockFile::take(&path).unwrap_err();
+    let OpenError::Locked {
+        path: named,
+        holder,
+    } = &refused
+    else {
+        panic!("{refused}");
+    };
+    assert_eq!((named, holder), (&path, &Holder::this_process()));
+    let pid = format!("in use by pid {} (started at tick ", std::process::id());
+    assert!(refused.to_string().contains(&pid), "{refused}");
+    drop(held);
+    LockFile::take(&path).unwrap();
+}
+
+#[test]
+fn what_a_dead_holder_has_left_is_overwritten() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("lock");
+    let old = "pid 1\nstart 2\nhost a-name-that-is-longer-than-any-other-in-this-test\n";
+    std::fs::write(&path, old.repeat(20)).unwrap();
+    let _held = LockFile::take(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(Holder::parse(&text), Holder::this_process());
+    assert_eq!(text, Holder::this_process().text());
+}
+
+#[test]
+fn a_holder_that_has_said_nothing_yet_is_said_so() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("lock");
+    let _held = LockFile::take(&path).unwrap();
+    std::fs::write(&path, [0xff, 0xfe]).unwrap();
+    let refused = LockFile::take(&path).unwrap_err().to_string();
+    assert!(
+        refused.contains("a process that has not said its pid yet"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("nowhere/lock");
+    let refused = LockFile::take(&path).unwrap_err().to_string();
+    assert!(refused.contains("nowhere/lock"), "{refused}");
+}
+
+#[test]
+fn a_process_may_have_any_name() {
+    let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
+    let stat = format!("7 (a ) b (c) 9) {}\n", fields.join(" "));
+    assert_eq!(start_time(&stat), Some(22));
+    assert_eq!(start_time("7 (cut"), None);
+    assert_eq!(start_time("7 (cut) S 1"), None);
+}
+
+#[test]
+fn a_holder_reads_as_it_was_written() {
+    let holder = Holder {
+        pid: Some(7),
+        start_time: None,
+        host: Some("node one".to_owned()),
+    };
+    assert_eq!(holder.text(), "pid 7\nhost node one\n");
+    assert_eq!(Holder::parse(&holder.text()), holder);
+    assert_eq!(holder.to_string(), "pid 7 on node one");
+    assert_eq!(Holder::parse("pid seven\nnonsense"), Holder::default());
+}
