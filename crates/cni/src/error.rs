@@ -88,8 +88,15 @@ pub enum Failure {
         /// What it is instead.
         found: String,
     },
-    /// The process could not be started, or its pipes broke.
-    #[error("the plugin's process: {0}; check the limits on processes, memory and open files")]
+    /// The process could not be started.
+    #[error(
+        "the plugin could not be started: {0}; check the limits on processes, memory and open files"
+    )]
+    NotStarted(io::Error),
+    /// The process was started and could not be followed: a pipe or its pidfd failed. It was killed.
+    #[error(
+        "the plugin's process could not be followed: {0}; check the limits on memory and open files"
+    )]
     Process(io::Error),
     /// The process could not be put where it can be found after a crash.
     #[error("the plugin's process could not be enlisted: {0}; check the cgroup of the pod")]
@@ -367,7 +374,9 @@ impl fmt::Display for CniError {
 impl std::error::Error for CniError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            Failure::Process(source) | Failure::Enlist(source) => Some(source),
+            Failure::NotStarted(source) | Failure::Process(source) | Failure::Enlist(source) => {
+                Some(source)
+            }
             Failure::NetnsUnreadable { source, .. } => Some(source),
             Failure::Garbage { reason, .. } => Some(reason),
             Failure::RecordedResult(source) => Some(source),

@@ -30,7 +30,7 @@ pub(crate) fn locate(
 }
 
 fn inspect(path: &Path) -> Result<(), Failure> {
-    let metadata = std::fs::metadata(path).map_err(Failure::Process)?;
+    let metadata = std::fs::metadata(path).map_err(Failure::NotStarted)?;
     if metadata.permissions().mode() & 0o111 == 0 {
         return Err(Failure::NotExecutable);
     }
@@ -38,7 +38,7 @@ fn inspect(path: &Path) -> Result<(), Failure> {
         Ok(header) => header,
         // Executable but not readable: only trying can tell.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
-        Err(error) => return Err(Failure::Process(error)),
+        Err(error) => return Err(Failure::NotStarted(error)),
     };
     match foreign(&header) {
         None => Ok(()),

@@ -52,6 +52,16 @@ pub(crate) fn exited(verb: Verb) {
     }
 }
 
+/// The plugin was killed before its end, and nobody has been told.
+pub(crate) fn cut_off(verb: Verb) {
+    match verb {
+        Verb::Add => point!("cni.add.cut-off"),
+        Verb::Del => point!("cni.del.cut-off"),
+        Verb::Gc => point!("cni.gc.cut-off"),
+        Verb::Check | Verb::Status | Verb::Version => {}
+    }
+}
+
 /// The plugin has done its part, and the next one has not begun.
 pub(crate) fn plugin_done(verb: Verb) {
     match verb {

@@ -77,8 +77,8 @@ pub(crate) async fn run(spawn: &dyn Spawn, job: Job<'_>) -> Result<Exit, Cut> {
     let talk = running.talk(&job.stdin, job.verb);
     match tokio::time::timeout(job.deadline, talk).await {
         Ok(Ok(())) => running.finish(job.verb).await,
-        Ok(Err(stop)) => Err(running.abort(stop).await),
-        Err(_elapsed) => Err(running.abort(Stop::Deadline).await),
+        Ok(Err(stop)) => Err(running.abort(stop, job.verb).await),
+        Err(_elapsed) => Err(running.abort(Stop::Deadline, job.verb).await),
     }
 }
 
@@ -138,7 +138,8 @@ impl Running {
             .enlist(job.container_id, command.as_std_mut())
             .map_err(Cut::NotEnlisted)?;
         let child = spawn_settled(&mut command).await.map_err(Cut::NotStarted)?;
-        Running::hold(child).map_err(Cut::NotStarted)
+        // The process runs already; when it cannot be held it is killed, and may have done something.
+        Running::hold(child).map_err(|error| Cut::Pipe(error, String::new()))
     }
 
     fn hold(mut child: Child) -> io::Result<Running> {
@@ -171,27 +172,13 @@ impl Running {
         loop {
             tokio::select! {
                 wrote = feed(&mut self.stdin, rest), if self.stdin.is_some() => {
-                    rest = rest.get(wrote..).unwrap_or_default();
-                    // A plugin that does not read is not wrong: VERSION needs no configuration.
-                    if wrote == 0 || rest.is_empty() {
-                        self.stdin = None;
-                        points::fed(verb);
-                    }
+                    rest = self.fed(rest, wrote, verb);
                 }
                 read = listen(&mut self.stdout, &mut self.output), if self.stdout.is_some() => {
-                    if read.map_err(Stop::Pipe)? == 0 {
-                        self.stdout = None;
-                    }
-                    if self.output.len() > STDOUT_LIMIT {
-                        return Err(Stop::TooMuchOutput);
-                    }
+                    self.heard(read.map_err(Stop::Pipe)?)?;
                 }
                 read = listen(&mut self.stderr, &mut said), if self.stderr.is_some() => {
-                    if read.map_err(Stop::Pipe)? == 0 {
-                        self.stderr = None;
-                    }
-                    self.words.push(&said);
-                    said.clear();
+                    self.warned(read.map_err(Stop::Pipe)?, &mut said);
                 }
                 ended = self.pidfd.readable() => {
                     drop(ended.map_err(Stop::Pipe)?);
@@ -199,6 +186,35 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Gives what is left of the configuration, and closes stdin after its end. A plugin that does
+    /// not read is not wrong: VERSION needs no configuration.
+    fn fed<'a>(&mut self, rest: &'a [u8], wrote: usize, verb: Verb) -> &'a [u8] {
+        let rest = rest.get(wrote..).unwrap_or_default();
+        if wrote == 0 || rest.is_empty() {
+            self.stdin = None;
+            points::fed(verb);
+        }
+        rest
+    }
+
+    fn heard(&mut self, read: usize) -> Result<(), Stop> {
+        if read == 0 {
+            self.stdout = None;
+        }
+        match self.output.len() > STDOUT_LIMIT {
+            true => Err(Stop::TooMuchOutput),
+            false => Ok(()),
+        }
+    }
+
+    fn warned(&mut self, read: usize, said: &mut Vec<u8>) {
+        if read == 0 {
+            self.stderr = None;
+        }
+        self.words.push(said);
+        said.clear();
     }
 
     /// After the end: takes what is in the pipes, and reaps.
@@ -231,9 +247,10 @@ impl Running {
     }
 
     /// Before the end: kills the group, and sees it gone as far as can be.
-    async fn abort(mut self, stop: Stop) -> Cut {
+    async fn abort(mut self, stop: Stop, verb: Verb) -> Cut {
         self.group.kill();
         let (_status, gone) = self.reap().await;
+        points::cut_off(verb);
         // What it said last may say why; a pipe that fails now has nothing to add.
         let _ = self.drain();
         let stderr = self.words.text();

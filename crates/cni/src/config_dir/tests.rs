@@ -20,7 +20,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 /// Waits until the directory is told to be as wanted; what is told before may be a moment in
 /// the middle of a change.
 async fn told(watch: &mut ConfigWatch, wanted: impl Fn(&Loaded) -> bool) {
-    soon(async { while !wanted(watch.next().await.unwrap()) {} }).await;
+    soon(async { while !wanted(&watch.next().await.unwrap()) {} }).await;
 }
 
 #[test]
@@ -92,7 +92,7 @@ async fn changes_are_told() {
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("10.conflist"), list("one")).unwrap();
     let mut watch = ConfigDir::new(directory.path()).watch().unwrap();
-    assert_eq!(names(soon(watch.next()).await.unwrap()), ["one"]);
+    assert_eq!(names(&soon(watch.next()).await.unwrap()), ["one"]);
     std::fs::write(path("20.conflist"), list("two")).unwrap();
     told(&mut watch, |loaded| names(loaded) == ["one", "two"]).await;
     std::fs::write(path("new"), list("uno")).unwrap();
@@ -105,6 +105,25 @@ async fn changes_are_told() {
         names(loaded).is_empty() && loaded.broken.len() == 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_swallows_no_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut watch = ConfigDir::new(directory.path()).watch().unwrap();
+    assert!(soon(watch.next()).await.unwrap().networks.is_empty());
+    std::fs::write(directory.path().join("10.conflist"), list("one")).unwrap();
+    let mut last = Vec::new();
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            loaded = watch.next() => last = names(&loaded.unwrap()).into_iter().map(str::to_owned).collect(),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    if last != ["one"] {
+        told(&mut watch, |loaded| names(loaded) == ["one"]).await;
+    }
 }
 
 #[tokio::test]

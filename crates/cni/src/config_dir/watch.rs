@@ -40,7 +40,10 @@ pub struct ConfigWatch {
     directory: ConfigDir,
     armed: Armed,
     changed: Arc<Notify>,
-    last: Option<Loaded>,
+    /// A change has been noticed and not been read yet: a call that is dropped in between must
+    /// not swallow it.
+    unread: bool,
+    last: Option<Arc<Loaded>>,
 }
 
 impl ConfigDir {
@@ -69,6 +72,7 @@ impl ConfigDir {
             directory: self.clone(),
             armed,
             changed,
+            unread: true,
             last: None,
         })
     }
@@ -77,26 +81,33 @@ impl ConfigDir {
 impl ConfigWatch {
     /// Waits until the directory reads differently from the last time, and gives it. Writes that
     /// follow each other closely may be told as one, and a file that is being written may be told
-    /// as broken first: the last word is always told.
+    /// as broken first: the last word is always told. The call may be dropped and made again.
     ///
     /// # Errors
     /// [`WatchError`]; the caller may call again.
-    pub async fn next(&mut self) -> Result<&Loaded, WatchError> {
+    pub async fn next(&mut self) -> Result<Arc<Loaded>, WatchError> {
         loop {
-            if self.last.is_some() {
+            if !self.unread {
                 self.changed.notified().await;
+                self.unread = true;
             }
-            self.armed.arm(&self.directory.path)?;
-            let directory = self.directory.clone();
-            let read = tokio::task::spawn_blocking(move || directory.load()).await;
-            let loaded = read.map_err(|_| WatchError::Cancelled {
-                path: self.directory.path.clone(),
-            })?;
+            let loaded = self.read().await?;
+            self.unread = false;
             let same = self.last.as_ref().is_some_and(|last| last.same_as(&loaded));
             if !same {
-                return Ok(self.last.insert(loaded));
+                self.last = Some(Arc::clone(&loaded));
+                return Ok(loaded);
             }
         }
+    }
+
+    async fn read(&mut self) -> Result<Arc<Loaded>, WatchError> {
+        self.armed.arm(&self.directory.path)?;
+        let directory = self.directory.clone();
+        let read = tokio::task::spawn_blocking(move || directory.load()).await;
+        read.map(Arc::new).map_err(|_| WatchError::Cancelled {
+            path: self.directory.path.clone(),
+        })
     }
 }
 
@@ -123,25 +134,35 @@ impl Armed {
             if wanted == self.watched {
                 return Ok(());
             }
-            self.watched.retain(|path, identity| {
-                let keep = wanted.get(path) == Some(identity);
-                if !keep {
-                    // It fails when the path is gone, and the watch with it.
-                    let _ = self.watcher.unwatch(path);
-                }
-                keep
-            });
+            self.drop_stale(&wanted);
             for (path, identity) in wanted {
-                if self.watched.contains_key(&path) {
-                    continue;
-                }
-                match self.watcher.watch(&path, RecursiveMode::NonRecursive) {
-                    Ok(()) => drop(self.watched.insert(path, identity)),
-                    Err(error) if is_gone(&error) => {}
-                    Err(source) => return Err(WatchError::Watch { path, source }),
-                }
+                self.add(path, identity)?;
             }
         }
+    }
+
+    fn drop_stale(&mut self, wanted: &HashMap<PathBuf, (u64, u64)>) {
+        let watcher = &mut self.watcher;
+        self.watched.retain(|path, identity| {
+            let keep = wanted.get(path) == Some(identity);
+            if !keep {
+                // It fails when the path is gone, and the watch with it.
+                let _ = watcher.unwatch(path);
+            }
+            keep
+        });
+    }
+
+    fn add(&mut self, path: PathBuf, identity: (u64, u64)) -> Result<(), WatchError> {
+        if self.watched.contains_key(&path) {
+            return Ok(());
+        }
+        match self.watcher.watch(&path, RecursiveMode::NonRecursive) {
+            Ok(()) => drop(self.watched.insert(path, identity)),
+            Err(error) if is_gone(&error) => {}
+            Err(source) => return Err(WatchError::Watch { path, source }),
+        }
+        Ok(())
     }
 }
 

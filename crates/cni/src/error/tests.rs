@@ -71,6 +71,7 @@ fn not_done_and_perhaps_done_are_told_apart() {
     let known = [
         Failure::NotExecutable,
         Failure::NoNetns,
+        Failure::NotStarted(io::Error::other("fork")),
         Failure::PluginMissing { searched: vec![] },
         Failure::Enlist(io::Error::other("cgroup")),
     ];

@@ -132,7 +132,7 @@ fn not_started(source: std::io::Error) -> Failure {
         Some(Errno::NOENT) => Failure::WrongFormat {
             found: "the interpreter or loader it names does not exist".to_owned(),
         },
-        _ => Failure::Process(source),
+        _ => Failure::NotStarted(source),
     }
 }
 

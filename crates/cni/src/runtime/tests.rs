@@ -87,3 +87,62 @@ fn duty_22_no_result_is_given_below_0_4_0() {
     assert_eq!(recorded(&conflist("0.3.1"), Some(result)), None);
     assert!(recorded(&conflist("0.4.0"), Some(result)).is_some());
 }
+
+/// Collects the names of crash points.
+#[derive(Default, Clone)]
+struct Points(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl tracing::field::Visit for Points {
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        if field.name() == "point" {
+            self.0.lock().unwrap().push(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+}
+
+impl tracing::Subscriber for Points {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "podwalk::point"
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn every_plugin_passes_its_crash_points() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = directory.path().join("absent");
+    // It ends only after it has read everything, so that the order of the points is fixed.
+    std::fs::write(&plugin, "#!/bin/sh\ncat >/dev/null\necho '{}'\n").unwrap();
+    std::fs::set_permissions(&plugin, PermissionsExt::from_mode(0o755)).unwrap();
+    let runtime = Runtime::new(RuntimeOptions::new(vec![directory.path().to_owned()]));
+    let attachment = Attachment::new("c1", "eth0").in_netns("/proc/self/ns/net");
+    let points = Points::default();
+    let listening = tracing::subscriber::set_default(points.clone());
+    let conflist = conflist("1.1.0");
+    runtime.add(&conflist, &attachment).await.unwrap();
+    runtime.del(&conflist, &attachment, None).await.unwrap();
+    runtime.status(&conflist).await.unwrap();
+    runtime.gc(&conflist, &[], Vec::new).await.unwrap();
+    drop(listening);
+    let each = ["spawning", "spawned", "fed", "exited", "plugin-done"];
+    let expected: Vec<String> = ["add", "del", "gc"]
+        .iter()
+        .flat_map(|verb| each.map(|point| format!("cni.{verb}.{point}")))
+        .collect();
+    assert_eq!(*points.0.lock().unwrap(), expected);
+}
