@@ -216,6 +216,8 @@ pub struct PlannedAttachment {
     pub arguments: Vec<(String, String)>,
     /// Capability arguments: one JSON object.
     pub capability_arguments: String,
+    /// What goes to the plugins as `args.cni`: one JSON object.
+    pub configuration_arguments: String,
 }
 
 /// Nothing but the fact: the plan is pinned already.

@@ -1,1 +1,32 @@
-//! Under construction.
+//! Podwalk's daemon and its command line, as a library.
+//!
+//! The engine decides, the adapters act; this crate is where they meet, and
+//! holds no rule of either.
+//!
+//! 1. [`serve`] opens the journal, wires the adapters and answers on a socket.
+//! 2. [`rungs`] has one rung per step: each calls one adapter (`podwalk-netns`,
+//!    `podwalk-cni`, `podwalk-oci`) and says how it went.
+//! 3. [`networks`] and [`handlers`] know what the operator has configured; a
+//!    pod keeps what was pinned for it.
+//! 4. [`server`] is the admin API, [`api`] its words, [`client`] and [`cli`]
+//!    the other end of it.
+//! 5. [`settings`] is what `inspect` tells of a pod's network;
+//!    [`sandbox_config`] reads CRI's own pod configuration.
+//!
+//! The binary is three lines, so that a test can be the daemon and kill itself
+//! at any point that the adapters mark.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod handlers;
+pub mod networks;
+pub mod rungs;
+pub mod sandbox_config;
+pub mod serve;
+pub mod server;
+pub mod settings;
+pub mod world;

@@ -1,0 +1,122 @@
+//! Printing, for people and for programs.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::api::{EventLine, JournalLine, PlanAnswer, PodSummary};
+
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value).context("the answer cannot be printed")?;
+    println!("{text}");
+    Ok(())
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    table
+}
+
+pub(super) fn pods(pods: &[PodSummary]) {
+    let mut table = table(&[
+        "POD", "NAME", "STATE", "READY", "GOAL", "NETWORK", "IP", "AGE", "OWED",
+    ]);
+    for pod in pods {
+        table.add_row([
+            pod.id.chars().take(12).collect::<String>(),
+            pod.name.clone(),
+            pod.state.clone(),
+            if pod.ready { "yes" } else { "no" }.to_owned(),
+            pod.goal.clone(),
+            pod.network_mode.clone(),
+            pod.ip.clone(),
+            age(pod.created_at),
+            pod.owed.to_string(),
+        ]);
+    }
+    println!("{table}");
+}
+
+pub(super) fn plan(plan: &PlanAnswer) {
+    if plan.pods.is_empty() && plan.quarantined.is_empty() {
+        println!("nothing to recover");
+    }
+    for pod in &plan.pods {
+        let short: String = pod.id.chars().take(12).collect();
+        println!(
+            "{short} {} ({}, goal {}): {}",
+            pod.name, pod.state, pod.goal, pod.verdict
+        );
+        for step in &pod.steps {
+            println!("    {step}");
+        }
+    }
+    for pod in &plan.quarantined {
+        println!("{} is in quarantine: {}", pod.id, pod.reason);
+    }
+}
+
+pub(super) fn journal(lines: &[JournalLine]) {
+    for line in lines {
+        println!(
+            "{:>5}  {}  {}",
+            line.sequence,
+            clock(line.at),
+            brief(&line.record)
+        );
+    }
+}
+
+/// A record in one line: its words, without what is long.
+fn brief(record: &serde_json::Value) -> String {
+    let text = record.to_string();
+    let mut short: String = text.chars().take(160).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+pub(super) fn event(event: &EventLine) {
+    let pod = event.pod.as_ref();
+    let id: String = pod.map_or(String::new(), |pod| pod.id.chars().take(12).collect());
+    let name = pod.map_or("", |pod| pod.name.as_str());
+    println!(
+        "{}  {}  {id} {name} {} {}",
+        event.cursor,
+        clock(event.at),
+        event.event,
+        event.detail
+    );
+}
+
+/// The time of day in UTC, with milliseconds.
+fn clock(nanoseconds: u64) -> String {
+    let milliseconds = nanoseconds / 1_000_000;
+    let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
+    let of_day = seconds % 86_400;
+    format!(
+        "{:02}:{:02}:{:02}.{rest:03}",
+        of_day / 3600,
+        of_day / 60 % 60,
+        of_day % 60
+    )
+}
+
+fn age(created_ns: u64) -> String {
+    let created = UNIX_EPOCH + Duration::from_nanos(created_ns);
+    let seconds = SystemTime::now()
+        .duration_since(created)
+        .unwrap_or_default()
+        .as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}

@@ -1,0 +1,279 @@
+//! The configuration file. Unknown keys are refused, with their line.
+//!
+//! Everything has a default, so that the daemon runs without a file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Deserialize;
+
+/// Where the file is looked for when none is named.
+pub const DEFAULT_PATH: &str = "/etc/podwalk/config.toml";
+
+/// All of the configuration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The journal and the instance's name: must survive reboots.
+    pub state_dir: PathBuf,
+    /// Bundles and runtime state: gone after a reboot.
+    pub run_dir: PathBuf,
+    /// The daemon's socket.
+    pub listen: PathBuf,
+    /// Where namespaces are pinned.
+    pub netns_dir: PathBuf,
+    /// Start although our mounts will not outlive us, because this is not PID
+    /// 1's mount namespace.
+    pub private_mounts: bool,
+    /// The CNI runtime.
+    pub cni: Cni,
+    /// The runtime handlers.
+    pub runtime: Runtime,
+    /// What happens with starts that a crash interrupted.
+    pub recovery: Recovery,
+    /// What happens with undos that fail.
+    pub debts: Debts,
+    /// Which sysctls pods may set.
+    pub sysctls: Sysctls,
+    /// Where cgroups are made.
+    pub cgroup: Cgroup,
+    /// How the daemon logs.
+    pub log: Log,
+    /// How long SIGTERM waits for effects under way, seconds.
+    pub shutdown_seconds: u64,
+}
+
+/// The CNI runtime.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cni {
+    /// Where conflists are.
+    pub conf_dir: PathBuf,
+    /// Where plugins are: the first directory that has one wins.
+    pub bin_dirs: Vec<PathBuf>,
+    /// How long one plugin may take, seconds.
+    pub plugin_seconds: u64,
+    /// How long all of a pod's plugins may take together, seconds.
+    pub step_seconds: u64,
+}
+
+/// The runtime handlers.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Runtime {
+    /// The handler of pods that name none.
+    pub default: String,
+    /// Handlers by name. Those that are known need no entry.
+    pub handlers: BTreeMap<String, Handler>,
+}
+
+/// One runtime handler.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Handler {
+    /// The runtime's binary: a path, or a name that is looked up in `PATH`.
+    pub binary: PathBuf,
+    /// Arguments before the subcommand.
+    pub arguments: Vec<String>,
+    /// How long a start may take, seconds; none for the default of 30.
+    pub start_seconds: Option<u64>,
+}
+
+/// What happens with starts that a crash interrupted.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recovery {
+    /// Resume them; otherwise they are undone.
+    pub resume: bool,
+    /// How often one step may be begun.
+    pub attempts: u32,
+    /// How many pods recover at once.
+    pub at_once: usize,
+}
+
+/// What happens with undos that fail.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Debts {
+    /// How long Stop and Remove report a network debt, seconds.
+    pub grace_seconds: u64,
+}
+
+/// Which sysctls pods may set.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sysctls {
+    /// Besides the safe ones: names, or patterns such as `net.core.*`.
+    pub allowed_unsafe: Vec<String>,
+}
+
+/// Where cgroups are made.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cgroup {
+    /// The parent of the sandboxes' cgroups, for pods that name none.
+    pub parent: String,
+    /// The cgroup of processes that an effect starts: plugins, runtimes.
+    pub effects: String,
+}
+
+/// How the daemon logs, to stderr.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// A `tracing` filter, for example `info` or `podwalk=debug`.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/podwalk".into(),
+            run_dir: "/run/podwalk".into(),
+            listen: "/run/podwalk/podwalk.sock".into(),
+            netns_dir: "/var/run/netns".into(),
+            private_mounts: false,
+            cni: Cni::default(),
+            runtime: Runtime::default(),
+            recovery: Recovery::default(),
+            debts: Debts::default(),
+            sysctls: Sysctls::default(),
+            cgroup: Cgroup::default(),
+            log: Log::default(),
+            shutdown_seconds: 20,
+        }
+    }
+}
+
+impl Default for Cni {
+    fn default() -> Self {
+        Self {
+            conf_dir: "/etc/cni/net.d".into(),
+            bin_dirs: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
+            plugin_seconds: 30,
+            step_seconds: 60,
+        }
+    }
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self {
+            default: "crun".to_owned(),
+            handlers: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            resume: true,
+            attempts: 3,
+            at_once: 16,
+        }
+    }
+}
+
+impl Default for Debts {
+    fn default() -> Self {
+        Self { grace_seconds: 120 }
+    }
+}
+
+impl Default for Cgroup {
+    fn default() -> Self {
+        Self {
+            parent: "podwalk".to_owned(),
+            effects: "podwalk-effects".to_owned(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file; without one named, the default one if it is there.
+    ///
+    /// # Errors
+    /// With the file's path, the line and the key.
+    pub fn load(named: Option<&Path>) -> anyhow::Result<Self> {
+        let path = named.unwrap_or(Path::new(DEFAULT_PATH));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text)
+                .with_context(|| format!("the configuration in {} is not valid", path.display())),
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(error)
+                .with_context(|| format!("the configuration in {} cannot be read", path.display())),
+        }
+    }
+
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// With the line and the key.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let directories = [
+            ("state_dir", &self.state_dir),
+            ("run_dir", &self.run_dir),
+            ("listen", &self.listen),
+            ("netns_dir", &self.netns_dir),
+            ("cni.conf_dir", &self.cni.conf_dir),
+        ];
+        for (key, path) in directories {
+            anyhow::ensure!(
+                path.is_absolute(),
+                "{key} = '{}' is not an absolute path",
+                path.display()
+            );
+        }
+        let seconds = [
+            ("cni.plugin_seconds", self.cni.plugin_seconds),
+            ("cni.step_seconds", self.cni.step_seconds),
+            ("recovery.attempts", u64::from(self.recovery.attempts)),
+            ("recovery.at_once", self.recovery.at_once as u64),
+        ];
+        for (key, value) in seconds {
+            anyhow::ensure!(value > 0, "{key} = 0: it must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// How long one plugin may take.
+    pub fn plugin_deadline(&self) -> Duration {
+        Duration::from_secs(self.cni.plugin_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+use super::*;
+
+#[test]
+fn nothing_is_a_configuration() {
+    assert_eq!(Config::parse("").unwrap(), Config::default());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line() {
+    let error = Config::parse("listen = '/run/x.sock'\nlisten_on = '/run/y.sock'\n").unwrap_err();
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("line 2") && text.contains("listen_on"),
+        "{text}"
+    );
+    let error = Config::parse("[cni]\nplugin_secs = 3\n").unwrap_err();
+    assert!(format!("{error:#}").contains("plugin_secs"), "{error:#}");
+}
+
+#[test]
+fn a_duplicate_key_is_refused() {
+    let error = Config::parse("shutdown_seconds = 1\nshutdown_seconds = 2\n").unwrap_err();
+    assert!(format!("{error:#}").contains("duplicate key"), "{error:#}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_by_its_key() {
+    for (text, key) in [
+        ("state_dir = 'var/lib'", "state_dir"),
+        ("[cni]\nconf_dir = 'net.d'", "cni.conf_dir"),
+        ("[cni]\nstep_seconds = 0", "cni.step_seconds"),
+        ("[recovery]\nattempts = 0", "recovery.attempts"),
+        ("[log]\nformat = 'xml'", "format"),
+    ] {
+        let error = Config::parse(text).unwrap_err();
+        assert!(format!("{error:#}").contains(key), "{text}: {error:#}");
+    }
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let error = Config::load(Some(Path::new("/nonexistent/config.toml"))).unwrap_err();
+    assert!(format!("{error:#}").contains("/nonexistent/config.toml"));
+}

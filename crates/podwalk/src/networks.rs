@@ -1,0 +1,245 @@
+//! Which networks a pod is attached to, and with what.
+//!
+//! The default network is the lexically first conflist; a pod asks for more
+//! by the annotation of the Network Plumbing Working Group. A plan is made of
+//! the configuration as it is now, and then pinned: every later operation on
+//! the pod uses the pinned bytes, whatever becomes of the files.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use podwalk_cni::{
+    Attachment, Bandwidth, CapabilityArgs, CniError, Conflist, DnsOffer, Loaded, NetworkRequest,
+    Runtime, interface_names, parse_networks,
+};
+use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::id::PodId;
+use podwalk_engine::record::PlannedAttachment;
+use podwalk_engine::spec::{PodSpec, Protocol};
+use podwalk_engine::step::NetworkMode;
+use serde_json::{Map, Value};
+
+/// The loaded conflists, and the runtime that uses them.
+pub struct Networks {
+    cni: Runtime,
+    loaded: RwLock<Arc<Loaded>>,
+    directory: String,
+}
+
+impl Networks {
+    /// With what was loaded from `directory` so far.
+    pub fn new(cni: Runtime, loaded: Loaded, directory: String) -> Self {
+        Self {
+            cni,
+            loaded: RwLock::new(Arc::new(loaded)),
+            directory,
+        }
+    }
+
+    /// The CNI runtime.
+    pub fn cni(&self) -> &Runtime {
+        &self.cni
+    }
+
+    /// Takes in what the directory holds now.
+    pub fn replace(&self, loaded: Arc<Loaded>) {
+        for (path, error) in &loaded.broken {
+            tracing::warn!(path = %path.display(), %error, "a network configuration is broken");
+        }
+        let mut current = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        *current = loaded;
+    }
+
+    /// What the directory held when it was last read.
+    pub fn loaded(&self) -> Arc<Loaded> {
+        let current = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
+    }
+
+    /// The attachments of a pod, the default network's first.
+    ///
+    /// # Errors
+    /// When a network that it needs is not there, or what it asks for is not
+    /// allowed.
+    pub fn plan(&self, spec: &PodSpec) -> Result<Vec<PlannedAttachment>, StepError> {
+        if spec.network != NetworkMode::Cni {
+            return Ok(Vec::new());
+        }
+        let loaded = self.loaded();
+        let default = loaded
+            .default_network()
+            .ok_or_else(|| self.no_network(&loaded))?;
+        let requests = match spec.annotations.get(podwalk_cni::NETWORKS_ANNOTATION) {
+            None => Vec::new(),
+            Some(annotation) => parse_networks(annotation).map_err(|e| invalid(&e))?,
+        };
+        let asked = requests.iter().map(|request| request.ifname.as_deref());
+        let names = interface_names(std::iter::once(None).chain(asked)).map_err(|e| invalid(&e))?;
+        let mut names = names.into_iter();
+        let mut plan = Vec::new();
+        let first = names.next().unwrap_or_default();
+        plan.push(planned(spec, default, first, offer(spec)?, Map::new()));
+        for (request, name) in requests.into_iter().zip(names) {
+            let network = self.named(&loaded, &request)?;
+            let offer = request.capability_args;
+            plan.push(planned(spec, network, name, offer, request.config_args));
+        }
+        Ok(plan)
+    }
+
+    fn named<'a>(
+        &self,
+        loaded: &'a Loaded,
+        request: &NetworkRequest,
+    ) -> Result<&'a Conflist, StepError> {
+        loaded.network(&request.name).ok_or_else(|| {
+            let known = loaded.networks.iter().map(|network| network.name());
+            let known: Vec<_> = known.collect();
+            StepError::new(
+                ErrorKind::Environment,
+                format!(
+                    "there is no network '{}' in {}",
+                    request.name, self.directory
+                ),
+            )
+            .remedy(format!("known are: {}", known.join(", ")))
+        })
+    }
+
+    fn no_network(&self, loaded: &Loaded) -> StepError {
+        let broken = loaded.broken.iter();
+        let broken: Vec<_> = broken
+            .map(|(path, error)| format!("{}: {error}", path.display()))
+            .collect();
+        let message = match broken.is_empty() {
+            true => format!("there is no network configuration in {}", self.directory),
+            false => format!(
+                "no network configuration can be used: {}",
+                broken.join("; ")
+            ),
+        };
+        StepError::new(ErrorKind::Environment, message)
+            .remedy(format!("put a conflist into {}", self.directory))
+    }
+}
+
+fn invalid(error: &dyn std::error::Error) -> StepError {
+    StepError::new(ErrorKind::Invalid, error.to_string())
+}
+
+/// A CNI error as a step's. It names network, plugin and remedy itself.
+pub fn of_cni(error: &CniError) -> StepError {
+    let kind = match (error.outcome_unknown(), error.retry_later()) {
+        (_, true) => ErrorKind::Retry,
+        (true, _) => ErrorKind::Timeout,
+        (false, false) if error.nothing_ran() => ErrorKind::Environment,
+        (false, false) => ErrorKind::Failed,
+    };
+    StepError::new(kind, error.to_string())
+}
+
+/// What the pod offers to plugins of the default network that declare a
+/// capability.
+fn offer(spec: &PodSpec) -> Result<Map<String, Value>, StepError> {
+    let mappings = spec.ports.iter().map(|port| podwalk_cni::PortMapping {
+        host_port: port.host_port,
+        container_port: port.pod_port,
+        protocol: match port.protocol {
+            Protocol::Tcp => podwalk_cni::Protocol::Tcp,
+            Protocol::Udp => podwalk_cni::Protocol::Udp,
+            Protocol::Sctp => podwalk_cni::Protocol::Sctp,
+        },
+        host_ip: port.host_ip.parse().ok(),
+    });
+    let mappings: Vec<_> = mappings.collect();
+    let mut offer = CapabilityArgs::new()
+        .port_mappings(&mappings)
+        .map_err(|e| invalid(&e))?;
+    if let Some(bandwidth) =
+        Bandwidth::from_annotations(&spec.annotations).map_err(|e| invalid(&e))?
+    {
+        offer = offer.bandwidth(bandwidth);
+    }
+    let dns = &spec.dns;
+    if !(dns.servers.is_empty() && dns.searches.is_empty() && dns.options.is_empty()) {
+        offer = offer.dns(&DnsOffer {
+            servers: dns.servers.clone(),
+            searches: dns.searches.clone(),
+            options: dns.options.clone(),
+        });
+    }
+    Ok(offer.into_map())
+}
+
+fn planned(
+    spec: &PodSpec,
+    network: &Conflist,
+    interface: String,
+    capability_arguments: Map<String, Value>,
+    configuration_arguments: Map<String, Value>,
+) -> PlannedAttachment {
+    PlannedAttachment {
+        network: network.name().to_owned(),
+        interface,
+        conflist: network.bytes().to_vec(),
+        arguments: arguments(spec),
+        capability_arguments: Value::Object(capability_arguments).to_string(),
+        configuration_arguments: Value::Object(configuration_arguments).to_string(),
+    }
+}
+
+/// `CNI_ARGS` as every Kubernetes runtime gives them; plugins such as Multus
+/// and Calico find the pod by them. The sandbox's id is added when they are
+/// used, since the plan is made without it.
+fn arguments(spec: &PodSpec) -> Vec<(String, String)> {
+    let pairs = [
+        ("IgnoreUnknown", "1"),
+        ("K8S_POD_NAMESPACE", &spec.namespace),
+        ("K8S_POD_NAME", &spec.name),
+        ("K8S_POD_UID", &spec.uid),
+    ];
+    let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+    pairs
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// A planned attachment as the CNI runtime takes it.
+pub struct Pinned {
+    /// The pinned configuration.
+    pub conflist: Conflist,
+    /// The pinned parameters.
+    pub attachment: Attachment,
+}
+
+impl Pinned {
+    /// Reads what the journal holds.
+    ///
+    /// # Errors
+    /// When it does not read: it was written by us, so the journal is damaged.
+    pub fn read(
+        pod: PodId,
+        planned: &PlannedAttachment,
+        netns: Option<&Path>,
+    ) -> Result<Self, StepError> {
+        let origin = format!("journal of pod {pod}");
+        let conflist = Conflist::parse(&planned.conflist, Path::new(&origin))
+            .map_err(|error| invalid(&error))?;
+        let mut attachment = Attachment::new(pod.to_string(), planned.interface.clone());
+        attachment.netns = netns.map(ToOwned::to_owned);
+        attachment.args = planned.arguments.clone();
+        attachment
+            .args
+            .push(("K8S_POD_INFRA_CONTAINER_ID".to_owned(), pod.to_string()));
+        let object = |text: &str| serde_json::from_str(text).map_err(|error| invalid(&error));
+        attachment.capability_args = object(&planned.capability_arguments)?;
+        attachment.config_args = object(&planned.configuration_arguments)?;
+        Ok(Self {
+            conflist,
+            attachment,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! The rungs on the real machine: each wires one adapter to one step.
+//!
+//! Decisions are the engine's; a rung does, looks, or undoes, and says how it
+//! went.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::id::PodId;
+use podwalk_engine::pod::Pod;
+use podwalk_engine::record::{NetnsIdentity, ProcessIdentity};
+use podwalk_engine::rungs::Rungs;
+use podwalk_netns::effects::Effects;
+use podwalk_netns::process::PidFd;
+use podwalk_netns::{Found, Identity};
+use tokio::sync::mpsc;
+
+use crate::handlers::Handlers;
+use crate::networks::Networks;
+
+mod configure_cni;
+mod create;
+mod mount_netns;
+mod ready_network;
+mod start;
+
+/// How long what is left of an effect is waited for after its kill.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// What the rungs share.
+#[derive(Clone)]
+pub struct Host {
+    /// Conflists, and the CNI runtime.
+    pub networks: Arc<Networks>,
+    /// Runtime handlers.
+    pub handlers: Arc<Handlers>,
+    /// Where the processes of effects are found again.
+    pub effects: Arc<Effects>,
+    /// Sysctls besides the safe ones.
+    pub allowed_sysctls: Arc<Vec<String>>,
+    /// Sandboxes to watch.
+    pub watch: mpsc::UnboundedSender<Watched>,
+    /// How long all plugins of a pod may take together.
+    pub cni_deadline: Duration,
+}
+
+/// A running sandbox whose end is to be noticed.
+#[derive(Debug)]
+pub struct Watched {
+    /// The pod.
+    pub pod: PodId,
+    /// Its sandbox.
+    pub process: ProcessIdentity,
+    /// The same, held.
+    pub pidfd: PidFd,
+}
+
+impl Host {
+    /// A rung per step.
+    pub fn rungs(&self) -> Rungs {
+        Rungs {
+            create: Arc::new(create::CreateRung(self.clone())),
+            mount_netns: Arc::new(mount_netns::MountNetnsRung),
+            ready_network: Arc::new(ready_network::ReadyNetworkRung(self.clone())),
+            configure_cni: Arc::new(configure_cni::ConfigureCniRung(self.clone())),
+            start: Arc::new(start::StartRung(self.clone())),
+        }
+    }
+
+    /// Kills what an earlier effect of this pod has left, and sees it gone.
+    async fn quiet(&self, pod: &Pod) -> Result<(), StepError> {
+        let (effects, id) = (self.effects.clone(), pod.id.to_string());
+        let killed = blocking(move || effects.quiet(&id, QUIET)).await?;
+        let killed =
+            killed.map_err(|error| StepError::new(ErrorKind::Timeout, error.to_string()))?;
+        if killed > 0 {
+            tracing::info!(pod = %pod.id, killed, "processes of an effect had outlived it");
+        }
+        Ok(())
+    }
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StepError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StepError::new(ErrorKind::Retry, format!("the daemon is ending: {error}")))
+}
+
+/// A netns error as a step's.
+fn of_netns(error: podwalk_netns::Error) -> StepError {
+    let kind = match error.is_foreign() {
+        true => ErrorKind::Conflict,
+        false => ErrorKind::Failed,
+    };
+    StepError::new(kind, error.to_string())
+}
+
+fn recorded(identity: Identity) -> NetnsIdentity {
+    NetnsIdentity {
+        boot: podwalk_engine::id::BootId(identity.boot_id),
+        device: identity.device,
+        inode: identity.inode,
+        cookie: identity.cookie,
+    }
+}
+
+/// The pod's namespace file, if the recorded namespace is found on it
+/// (design, section 3, rule 13).
+async fn present_namespace(pod: &Pod) -> Result<Option<PathBuf>, StepError> {
+    let (Some(key), Some(namespace)) = (pod.sandbox_key.clone(), pod.namespace) else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(key);
+    let found = {
+        let path = path.clone();
+        blocking(move || podwalk_netns::probe(&path)).await?
+    };
+    match found.map_err(of_netns)? {
+        Found::Namespace { identity, .. } if recorded(identity) == namespace => Ok(Some(path)),
+        Found::Namespace { .. } | Found::Missing | Found::Empty | Found::Foreign(_) => Ok(None),
+    }
+}
+
+/// As [`present_namespace`], where there must be one.
+async fn expect_namespace(pod: &Pod) -> Result<PathBuf, StepError> {
+    present_namespace(pod).await?.ok_or_else(|| {
+        let key = pod.sandbox_key.as_deref().unwrap_or("its namespace file");
+        StepError::new(
+            ErrorKind::Failed,
+            format!("the namespace that was made is no longer on {key}"),
+        )
+        .remedy("something unmounted or replaced it: look who, then start the pod anew")
+    })
+}
+
+fn path_of(key: Option<&String>) -> Option<&Path> {
+    key.map(Path::new)
+}

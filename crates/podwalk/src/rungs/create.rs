@@ -1,0 +1,93 @@
+//! Create: what can be known before anything is made is checked, and the
+//! placeholder file is made. Remove: the file goes.
+
+use std::time::Duration;
+
+use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::pod::Pod;
+use podwalk_engine::ports::{BoxFuture, Create, Failure, Probe, Rung};
+use podwalk_engine::record::{CreateIntent, CreateOutput};
+use podwalk_engine::spec::PodSpec;
+use podwalk_netns::Found;
+
+use super::{Host, blocking, of_netns, path_of};
+
+pub(super) struct CreateRung(pub(super) Host);
+
+impl CreateRung {
+    /// What the pod will need must be there: its handler, its networks; and
+    /// its sysctls must be allowed.
+    fn check(&self, spec: &PodSpec) -> Result<(), StepError> {
+        self.0.handlers.find(&spec.runtime_handler)?;
+        for name in spec.sysctls.keys() {
+            podwalk_netns::check_sysctl(name, &self.0.allowed_sysctls)
+                .map_err(|refused| StepError::new(ErrorKind::Invalid, refused.to_string()))?;
+        }
+        self.0.networks.plan(spec).map(drop)
+    }
+
+    async fn place(&self, intent: &CreateIntent) -> Result<(), StepError> {
+        self.check(&intent.spec)?;
+        let Some(path) = path_of(intent.sandbox_key.as_ref()).map(ToOwned::to_owned) else {
+            return Ok(());
+        };
+        blocking(move || podwalk_netns::place(&path))
+            .await?
+            .map_err(of_netns)
+    }
+}
+
+impl Rung for CreateRung {
+    type Step = Create;
+
+    fn deadline(&self, _pod: &Pod) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn probe<'a>(
+        &'a self,
+        _pod: &'a Pod,
+        intent: &'a CreateIntent,
+    ) -> BoxFuture<'a, Probe<CreateOutput>> {
+        Box::pin(async move {
+            let Some(path) = path_of(intent.sandbox_key.as_ref()).map(ToOwned::to_owned) else {
+                // Nothing is made; what is checked must be checked again.
+                return Probe::Absent;
+            };
+            match blocking(move || podwalk_netns::probe(&path)).await {
+                // The file says nothing of the checks before it.
+                Ok(Ok(Found::Missing | Found::Empty)) => Probe::Absent,
+                Ok(Ok(_)) => Probe::Partial,
+                Ok(Err(_)) | Err(_) => Probe::Unknown,
+            }
+        })
+    }
+
+    fn apply<'a>(
+        &'a self,
+        _pod: &'a Pod,
+        intent: &'a CreateIntent,
+    ) -> BoxFuture<'a, Result<CreateOutput, Failure>> {
+        Box::pin(async move {
+            self.place(intent).await.map_err(Failure::not_done)?;
+            Ok(CreateOutput {})
+        })
+    }
+
+    fn undo<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _attachment: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async move {
+            let Some(path) = path_of(pod.sandbox_key.as_ref()).map(ToOwned::to_owned) else {
+                return Ok(());
+            };
+            let gone = move || {
+                podwalk_netns::unpin(&path)?;
+                podwalk_netns::unlink(&path)
+            };
+            blocking(gone).await?.map_err(of_netns)
+        })
+    }
+}

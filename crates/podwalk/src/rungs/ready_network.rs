@@ -1,0 +1,80 @@
+//! ReadyNetwork: `lo` up, sysctls set, the network plan pinned. Undo: nothing
+//! is left to do; the plan is data.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::pod::Pod;
+use podwalk_engine::ports::{BoxFuture, Failure, Probe, ReadyNetwork, Rung};
+use podwalk_engine::record::{ReadyNetworkIntent, ReadyNetworkOutput};
+use podwalk_netns::{SysctlScope, check_sysctl};
+
+use super::{Host, blocking, expect_namespace, of_netns};
+
+pub(super) struct ReadyNetworkRung(pub(super) Host);
+
+impl ReadyNetworkRung {
+    async fn ready(&self, pod: &Pod) -> Result<ReadyNetworkOutput, StepError> {
+        let path = expect_namespace(pod).await?;
+        let sysctls = self.network_sysctls(pod)?;
+        let work = move || {
+            podwalk_netns::lo_up(&path)?;
+            match sysctls.is_empty() {
+                true => Ok(()),
+                false => podwalk_netns::set_sysctls(&path, &sysctls),
+            }
+        };
+        blocking(work).await?.map_err(of_netns)?;
+        let plan = self.0.networks.plan(&pod.spec)?;
+        Ok(ReadyNetworkOutput { plan })
+    }
+
+    /// Those of the pod's sysctls that belong to its network namespace; the
+    /// others are the runtime's to set.
+    fn network_sysctls(&self, pod: &Pod) -> Result<BTreeMap<String, String>, StepError> {
+        let mut sysctls = BTreeMap::new();
+        for (name, value) in &pod.spec.sysctls {
+            let scope = check_sysctl(name, &self.0.allowed_sysctls)
+                .map_err(|refused| StepError::new(ErrorKind::Invalid, refused.to_string()))?;
+            if scope == SysctlScope::Network {
+                sysctls.insert(name.clone(), value.clone());
+            }
+        }
+        Ok(sysctls)
+    }
+}
+
+impl Rung for ReadyNetworkRung {
+    type Step = ReadyNetwork;
+
+    fn deadline(&self, _pod: &Pod) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    fn probe<'a>(
+        &'a self,
+        _pod: &'a Pod,
+        _intent: &'a ReadyNetworkIntent,
+    ) -> BoxFuture<'a, Probe<ReadyNetworkOutput>> {
+        // Done twice it is the same, so there is nothing to look for; and an
+        // unrecorded plan is made anew.
+        Box::pin(std::future::ready(Probe::Absent))
+    }
+
+    fn apply<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _intent: &'a ReadyNetworkIntent,
+    ) -> BoxFuture<'a, Result<ReadyNetworkOutput, Failure>> {
+        Box::pin(async move { self.ready(pod).await.map_err(Failure::not_done) })
+    }
+
+    fn undo<'a>(
+        &'a self,
+        _pod: &'a Pod,
+        _attachment: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

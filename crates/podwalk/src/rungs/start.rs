@@ -1,0 +1,403 @@
+//! Start: the bundle is written, the runtime makes the sandbox and starts it.
+//! Undo: killed, seen gone, forgotten by the runtime, its bundle removed.
+
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::pod::Pod;
+use podwalk_engine::ports::{BoxFuture, Failure, Probe, Rung, Start};
+use podwalk_engine::record::{ProcessIdentity, StartIntent, StartNetwork, StartOutput};
+use podwalk_engine::spec::{PodSpec, Sharing};
+use podwalk_netns::process::ProcessId;
+use podwalk_netns::{Found, SysctlScope, check_sysctl};
+use podwalk_oci::{
+    Bundle, ConfigError, Dns, NamespaceScope, OciError, OciRuntime, Resources, SandboxConfig,
+    SandboxId, Seccomp, Target,
+};
+
+use super::{Host, Watched, blocking, of_netns, recorded};
+use crate::settings::NetworkSettings;
+
+/// Who a sandbox is, to a runtime: the annotations of CRI runtimes. They are
+/// ours, and a user's never override them.
+const ANNOTATION_PREFIX: &str = "io.kubernetes.cri";
+
+pub(super) struct StartRung(pub(super) Host);
+
+impl StartRung {
+    fn runtime(&self, pod: &Pod) -> Result<&OciRuntime, StepError> {
+        self.0.handlers.find(&pod.spec.runtime_handler)
+    }
+
+    async fn start(&self, pod: &Pod, intent: &StartIntent) -> Result<StartOutput, Failure> {
+        let runtime = self.runtime(pod).map_err(Failure::not_done)?;
+        // Before anything is written: a runtime that is missing says so first.
+        runtime
+            .handler()
+            .locate()
+            .map_err(|error| not_begun(&error))?;
+        if let Some(network) = &intent.network {
+            check_namespace(network).await.map_err(Failure::not_done)?;
+        }
+        let config = self.config(pod, intent).map_err(Failure::not_done)?;
+        let bundles = self.0.handlers.bundles().to_owned();
+        let written = blocking(move || Bundle::write(&config, &bundles)).await;
+        let bundle = written
+            .map_err(Failure::unknown)?
+            .map_err(|error| Failure::not_done(failed(&error)))?;
+        let sandbox = runtime.create_and_start(&bundle).await;
+        let sandbox = sandbox.map_err(|error| of_runtime(&error))?;
+        let process = ProcessIdentity {
+            pid: sandbox.process.pid,
+            start_time: sandbox.process.start_time,
+        };
+        self.watch(pod, process).map_err(Failure::unknown)?;
+        Ok(StartOutput {
+            process,
+            shim_address: None,
+        })
+    }
+
+    /// Hands the sandbox over to those who wait for its end.
+    fn watch(&self, pod: &Pod, process: ProcessIdentity) -> Result<(), StepError> {
+        let pidfd = process_id(process).open().map_err(|error| failed(&error))?;
+        let pidfd = pidfd.ok_or_else(|| {
+            StepError::new(
+                ErrorKind::Failed,
+                "the sandbox ended as soon as it was started",
+            )
+        })?;
+        let watched = Watched {
+            pod: pod.id,
+            process,
+            pidfd,
+        };
+        // Nobody listens any more only when the daemon is ending.
+        let _ = self.0.watch.send(watched);
+        Ok(())
+    }
+
+    async fn look(&self, pod: &Pod, intent: &StartIntent) -> Result<Probe<StartOutput>, StepError> {
+        if let Some(network) = &intent.network
+            && !is_present(network).await?
+        {
+            return self.without_network(pod).await;
+        }
+        // What was recorded needs no runtime to be recognised.
+        if let Some(sandbox) = &pod.sandbox {
+            return self.look_at_process(pod, sandbox, intent);
+        }
+        let runtime = self.runtime(pod)?;
+        let target = self.target(pod).map_err(|error| invalid(&error))?;
+        let found = runtime
+            .probe(&target)
+            .await
+            .map_err(|error| failed(&error))?;
+        match found {
+            podwalk_oci::Probe::Absent => Ok(Probe::Absent),
+            podwalk_oci::Probe::Running { process } => {
+                let sandbox = StartOutput {
+                    process: ProcessIdentity {
+                        pid: process.pid,
+                        start_time: process.start_time,
+                    },
+                    shim_address: None,
+                };
+                self.look_at_process(pod, &sandbox, intent)
+            }
+            _ => Ok(Probe::Partial),
+        }
+    }
+
+    /// Its namespace is not there: a sandbox that may be is not as recorded.
+    async fn without_network(&self, pod: &Pod) -> Result<Probe<StartOutput>, StepError> {
+        let runtime = self.runtime(pod)?;
+        let target = self.target(pod).map_err(|error| invalid(&error))?;
+        let found = runtime
+            .probe(&target)
+            .await
+            .map_err(|error| failed(&error))?;
+        Ok(match found {
+            podwalk_oci::Probe::Absent => Probe::Absent,
+            _ => Probe::Partial,
+        })
+    }
+
+    fn look_at_process(
+        &self,
+        pod: &Pod,
+        sandbox: &StartOutput,
+        intent: &StartIntent,
+    ) -> Result<Probe<StartOutput>, StepError> {
+        let process = sandbox.process;
+        let alive = process_id(process).open().map_err(|error| failed(&error))?;
+        if alive.is_none() || !is_in(process.pid, intent.network.as_ref()) {
+            return Ok(Probe::Partial);
+        }
+        self.watch(pod, process)?;
+        Ok(Probe::Complete(sandbox.clone()))
+    }
+
+    async fn end(&self, pod: &Pod) -> Result<(), StepError> {
+        let id = sandbox_id(pod).map_err(|error| invalid(&error))?;
+        let target = self.target(pod).map_err(|error| invalid(&error))?;
+        let runtime = self.runtime(pod)?;
+        runtime
+            .delete(&target)
+            .await
+            .map_err(|error| failed(&error))?;
+        let bundles = self.0.handlers.bundles().to_owned();
+        let removed = blocking(move || Bundle::remove(&bundles, &id)).await?;
+        removed.map_err(|error| failed(&error))
+    }
+
+    fn target(&self, pod: &Pod) -> Result<Target, ConfigError> {
+        let id = sandbox_id(pod)?;
+        let parent = self.0.handlers.cgroup_parent(&pod.spec.cgroup_parent);
+        let process = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
+        Ok(Target {
+            cgroup: podwalk_oci::CgroupsPath::new(&parent, &id)?,
+            id,
+            process: process.map(|process| podwalk_oci::ProcessIdentity {
+                pid: process.pid,
+                start_time: process.start_time,
+            }),
+        })
+    }
+
+    fn config(&self, pod: &Pod, intent: &StartIntent) -> Result<SandboxConfig, StepError> {
+        let spec = &pod.spec;
+        let mut config = SandboxConfig::new(sandbox_id(pod).map_err(|error| invalid(&error))?);
+        let hostname = Some(spec.hostname.clone()).filter(|name| !name.is_empty());
+        config.hostname = match intent.network {
+            Some(_) => hostname.or_else(|| Some(hostname_of(&spec.name))),
+            None => None,
+        };
+        config.netns = intent
+            .network
+            .as_ref()
+            .map(|n| PathBuf::from(&n.sandbox_key));
+        config.addresses = addresses(pod);
+        config.dns = dns(spec);
+        config.cgroup_parent = self.0.handlers.cgroup_parent(&spec.cgroup_parent);
+        config.sysctls = self.runtime_sysctls(spec)?;
+        config.annotations = annotations(pod);
+        config.user_annotations = spec.annotations.clone();
+        config.pid = scope(spec.security.pid);
+        config.ipc = scope(spec.security.ipc);
+        config.privileged = spec.security.privileged;
+        config.seccomp = seccomp(&spec.security.seccomp)?;
+        config.resources = resources(spec);
+        config.check().map_err(|error| invalid(&error))?;
+        Ok(config)
+    }
+
+    /// Those that are not the network namespace's: they are set there already.
+    fn runtime_sysctls(
+        &self,
+        spec: &PodSpec,
+    ) -> Result<std::collections::BTreeMap<String, String>, StepError> {
+        let mut sysctls = std::collections::BTreeMap::new();
+        for (name, value) in &spec.sysctls {
+            let scope = check_sysctl(name, &self.0.allowed_sysctls).map_err(|e| invalid(&e))?;
+            if scope != SysctlScope::Network {
+                sysctls.insert(name.clone(), value.clone());
+            }
+        }
+        Ok(sysctls)
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> StepError {
+    StepError::new(ErrorKind::Failed, error.to_string())
+}
+
+fn invalid(error: &dyn std::error::Error) -> StepError {
+    StepError::new(ErrorKind::Invalid, error.to_string())
+}
+
+fn not_begun(error: &OciError) -> Failure {
+    Failure::not_done(StepError::new(ErrorKind::Environment, error.to_string()))
+}
+
+fn of_runtime(error: &OciError) -> Failure {
+    match error {
+        _ if error.nothing_begun() => not_begun(error),
+        OciError::Deadline { .. } => {
+            Failure::unknown(StepError::new(ErrorKind::Timeout, error.to_string()))
+        }
+        OciError::CgroupLayoutRefused { .. } => not_begun(error),
+        _ => Failure::not_done(failed(error)),
+    }
+}
+
+fn sandbox_id(pod: &Pod) -> Result<SandboxId, ConfigError> {
+    SandboxId::new(pod.id.to_string())
+}
+
+fn process_id(process: ProcessIdentity) -> ProcessId {
+    ProcessId {
+        pid: process.pid,
+        start_time: process.start_time,
+    }
+}
+
+/// Whether the recorded namespace is on its file.
+async fn is_present(network: &StartNetwork) -> Result<bool, StepError> {
+    let path = PathBuf::from(&network.sandbox_key);
+    let found = blocking(move || podwalk_netns::probe(&path)).await?;
+    Ok(match found.map_err(of_netns)? {
+        Found::Namespace { identity, .. } => recorded(identity) == network.namespace,
+        Found::Missing | Found::Empty | Found::Foreign(_) => false,
+    })
+}
+
+/// What is named to a runtime is a namespace, and the one that was recorded;
+/// never a plain file on its path.
+async fn check_namespace(network: &StartNetwork) -> Result<(), StepError> {
+    match is_present(network).await? {
+        true => Ok(()),
+        false => Err(StepError::new(
+            ErrorKind::Failed,
+            format!(
+                "{} is not the network namespace that was made",
+                network.sandbox_key
+            ),
+        )
+        .remedy("something unmounted or replaced it: look who, then start the pod anew")),
+    }
+}
+
+/// Whether a process is in the recorded namespace; nothing is recorded for the
+/// host's.
+fn is_in(pid: u32, network: Option<&StartNetwork>) -> bool {
+    let Some(network) = network else {
+        return true;
+    };
+    let namespace = std::fs::metadata(format!("/proc/{pid}/ns/net"));
+    namespace.is_ok_and(|namespace| {
+        namespace.dev() == network.namespace.device && namespace.ino() == network.namespace.inode
+    })
+}
+
+fn hostname_of(name: &str) -> String {
+    let allowed = |c: char| if c == '_' { '-' } else { c };
+    name.chars().map(allowed).take(63).collect()
+}
+
+fn addresses(pod: &Pod) -> Vec<IpAddr> {
+    let settings = NetworkSettings::of(pod, None);
+    [settings.ip_address, settings.global_ipv6_address]
+        .iter()
+        .filter_map(|address| address.parse().ok())
+        .collect()
+}
+
+fn dns(spec: &PodSpec) -> Option<Dns> {
+    let dns = &spec.dns;
+    let nothing = dns.servers.is_empty() && dns.searches.is_empty() && dns.options.is_empty();
+    (!nothing).then(|| Dns {
+        servers: dns.servers.clone(),
+        searches: dns.searches.clone(),
+        options: dns.options.clone(),
+    })
+}
+
+fn annotations(pod: &Pod) -> std::collections::BTreeMap<String, String> {
+    let id = pod.id.to_string();
+    [
+        ("container-type", "sandbox"),
+        ("sandbox-id", id.as_str()),
+        ("sandbox-name", &pod.spec.name),
+        ("sandbox-namespace", &pod.spec.namespace),
+        ("sandbox-uid", &pod.spec.uid),
+    ]
+    .iter()
+    .map(|(key, value)| (format!("{ANNOTATION_PREFIX}.{key}"), (*value).to_owned()))
+    .collect()
+}
+
+fn scope(sharing: Sharing) -> NamespaceScope {
+    match sharing {
+        Sharing::Pod | Sharing::Container => NamespaceScope::Pod,
+        Sharing::Node => NamespaceScope::Node,
+    }
+}
+
+fn seccomp(profile: &str) -> Result<Seccomp, StepError> {
+    match profile {
+        "" | "runtime/default" => Ok(Seccomp::Default),
+        "unconfined" => Ok(Seccomp::Unconfined),
+        path => {
+            let path = path.strip_prefix("localhost/").unwrap_or(path);
+            Seccomp::from_file(Path::new(path)).map_err(|error| invalid(&error))
+        }
+    }
+}
+
+fn resources(spec: &PodSpec) -> Resources {
+    let asked = &spec.resources;
+    let unsigned = |value: u64| Some(value).filter(|value| *value != 0);
+    let signed = |value: i64| Some(value).filter(|value| *value != 0);
+    Resources {
+        cpu_shares: unsigned(asked.cpu_shares),
+        cpu_quota: signed(asked.cpu_quota),
+        cpu_period: unsigned(asked.cpu_period),
+        memory_limit: signed(asked.memory_limit),
+        pids_limit: signed(asked.pids_limit),
+    }
+}
+
+impl Rung for StartRung {
+    type Step = Start;
+
+    fn deadline(&self, pod: &Pod) -> Duration {
+        let deadlines = self.runtime(pod).map(|runtime| runtime.handler().deadlines);
+        let deadlines = deadlines.unwrap_or_default();
+        deadlines.create + deadlines.start
+    }
+
+    fn consumes_network(&self, pod: &Pod) -> bool {
+        self.runtime(pod)
+            .is_ok_and(|runtime| runtime.handler().consumes_network)
+    }
+
+    fn quiet<'a>(&'a self, pod: &'a Pod) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(self.0.quiet(pod))
+    }
+
+    fn probe<'a>(
+        &'a self,
+        pod: &'a Pod,
+        intent: &'a StartIntent,
+    ) -> BoxFuture<'a, Probe<StartOutput>> {
+        Box::pin(async move {
+            match self.look(pod, intent).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(pod = %pod.id, %error, "the sandbox cannot be looked at");
+                    Probe::Unknown
+                }
+            }
+        })
+    }
+
+    fn apply<'a>(
+        &'a self,
+        pod: &'a Pod,
+        intent: &'a StartIntent,
+    ) -> BoxFuture<'a, Result<StartOutput, Failure>> {
+        Box::pin(self.start(pod, intent))
+    }
+
+    fn undo<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _attachment: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(self.end(pod))
+    }
+}

@@ -1,0 +1,288 @@
+//! The daemon: adapters wired to the engine, the engine to a socket.
+//!
+//! 1. Where things are: directories, instance, clocks. The namespace directory
+//!    is made a shared mount.
+//! 2. The journal is opened; a second daemon ends here.
+//! 3. The engine folds it. From here on everything can be asked.
+//! 4. The socket is opened and systemd told; recovery runs beside it.
+//! 5. SIGTERM: no new effect, a bounded wait, and out. Pods run on.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use podwalk_cni::{ConfigDir, RuntimeOptions};
+use podwalk_engine::decide::Policy;
+use podwalk_engine::engine::{Engine, EngineConfig, Parts};
+use podwalk_engine::recovery::RecoveryPlan;
+use podwalk_netns::effects::{CgroupLayout, Effects};
+use podwalk_store::{OpenOptions, SledJournal};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::cli::ServeArgs;
+use crate::config::{Config, LogFormat};
+use crate::handlers::Handlers;
+use crate::networks::Networks;
+use crate::rungs::{Host, Watched};
+use crate::server::{Served, routes};
+use crate::world::{SystemClock, TokioSpawn, instance};
+
+mod enlist;
+mod socket;
+mod sweep;
+mod watch;
+
+/// Where the journal is, in a state directory.
+pub fn journal_dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("journal")
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// When it cannot begin; the text says what is in the way.
+pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let config = configured(&args)?;
+    begin_log(&config)?;
+    run(config).await
+}
+
+fn configured(args: &ServeArgs) -> anyhow::Result<Config> {
+    let mut config = Config::load(args.config.as_deref())?;
+    let paths = [
+        (&args.state_dir, &mut config.state_dir),
+        (&args.run_dir, &mut config.run_dir),
+        (&args.listen, &mut config.listen),
+        (&args.netns_dir, &mut config.netns_dir),
+        (&args.cni_conf_dir, &mut config.cni.conf_dir),
+    ];
+    for (given, key) in paths {
+        if let Some(given) = given {
+            *key = std::path::absolute(given).context("the working directory cannot be read")?;
+        }
+    }
+    if !args.cni_bin_dir.is_empty() {
+        config.cni.bin_dirs = args.cni_bin_dir.clone();
+    }
+    config.private_mounts |= args.private_mounts;
+    Ok(config)
+}
+
+fn begin_log(config: &Config) -> anyhow::Result<()> {
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)
+        .with_context(|| format!("log.filter = '{}' is no filter", config.log.filter))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
+    // An embedder, or a test, may have begun a log of its own.
+    let _ = match config.log.format {
+        LogFormat::Text => registry
+            .with(tracing_subscriber::Layer::with_filter(
+                lines.with_ansi(false),
+                filter,
+            ))
+            .try_init(),
+        LogFormat::Json => registry
+            .with(tracing_subscriber::Layer::with_filter(lines.json(), filter))
+            .try_init(),
+    };
+    Ok(())
+}
+
+/// Runs the daemon with a whole configuration, and a log begun.
+///
+/// # Errors
+/// As for [`serve`].
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    prepare_directories(&config)?;
+    let clock = SystemClock::new()?;
+    let instance = instance(&config.state_dir)?;
+    let journal = open_journal(&config).await?;
+    let (watch, watched) = mpsc::unbounded_channel();
+    let host = adapters(&config, watch)?;
+    let parts = Parts {
+        journal: Arc::new(journal),
+        rungs: host.rungs(),
+        clock: Arc::new(clock),
+        spawn: Arc::new(TokioSpawn::current()),
+        config: engine_config(&config)?,
+    };
+    let (engine, plan) = Engine::open(parts)
+        .await
+        .context("the journal cannot be replayed")?;
+    for (pod, reason) in &plan.quarantined {
+        tracing::error!(%pod, %reason, "a pod does not decode: it is in quarantine, with its bytes kept");
+    }
+    sweep::sweep(&config.netns_dir, instance, &plan);
+    let listener = socket::listen(&config.listen)?;
+    tokio::spawn(watch::watch(engine.clone(), watched));
+    tokio::spawn(watch_networks(
+        config.cni.conf_dir.clone(),
+        host.networks.clone(),
+    ));
+    tokio::spawn(recover(engine.clone(), plan));
+    let served = Served {
+        engine: engine.clone(),
+        instance,
+    };
+    answer(&config, listener, served, engine).await
+}
+
+fn prepare_directories(config: &Config) -> anyhow::Result<()> {
+    if !config.private_mounts && !podwalk_netns::is_host_mount_namespace()? {
+        anyhow::bail!(
+            "this is not PID 1's mount namespace: namespaces that are pinned here would go with it \
+             (start the daemon outside, or accept it with --private-mounts)"
+        );
+    }
+    for directory in [&config.state_dir, &config.run_dir] {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .with_context(|| format!("{} cannot be made", directory.display()))?;
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(directory, private)
+            .with_context(|| format!("{} cannot be made private", directory.display()))?;
+    }
+    podwalk_netns::share_directory(&config.netns_dir)?;
+    Ok(())
+}
+
+/// Opening syncs and may read a lot: not on the threads that answer.
+async fn open_journal(config: &Config) -> anyhow::Result<SledJournal> {
+    let directory = journal_dir(&config.state_dir);
+    let options = OpenOptions::new(&directory);
+    let journal = tokio::task::spawn_blocking(move || SledJournal::open(options)).await?;
+    let journal =
+        journal.with_context(|| format!("the journal in {} does not open", directory.display()))?;
+    for warning in &journal.report().warnings {
+        tracing::error!(%warning, "the journal has lost something: look for orphans");
+    }
+    Ok(journal)
+}
+
+fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
+    let netns_dir = config.netns_dir.to_str();
+    let netns_dir = netns_dir.context("netns_dir is not UTF-8")?;
+    Ok(EngineConfig {
+        netns_dir: netns_dir.trim_end_matches('/').to_owned(),
+        policy: Policy {
+            resume: config.recovery.resume,
+            attempts: config.recovery.attempts,
+            debt_grace: Duration::from_secs(config.debts.grace_seconds),
+        },
+        recovery_at_once: config.recovery.at_once,
+    })
+}
+
+fn adapters(config: &Config, watch: mpsc::UnboundedSender<Watched>) -> anyhow::Result<Host> {
+    let layout = CgroupLayout::detect().context("the cgroup layout cannot be read")?;
+    tracing::debug!(?layout, "cgroups");
+    let effects = Arc::new(Effects::new(layout, &config.cgroup.effects)?);
+    let enlist = Arc::new(enlist::Enlist(effects.clone()));
+    let mut options = RuntimeOptions::new(config.cni.bin_dirs.clone());
+    options.spawn = enlist.clone();
+    options.plugin_deadline = config.plugin_deadline();
+    let loaded = ConfigDir::new(&config.cni.conf_dir).load();
+    let directory = config.cni.conf_dir.display().to_string();
+    let cni = podwalk_cni::Runtime::new(options);
+    Ok(Host {
+        networks: Arc::new(Networks::new(cni, loaded, directory)),
+        handlers: Arc::new(Handlers::new(config, enlist)?),
+        effects,
+        allowed_sysctls: Arc::new(config.sysctls.allowed_unsafe.clone()),
+        watch,
+        cni_deadline: Duration::from_secs(config.cni.step_seconds),
+    })
+}
+
+/// Takes in what the operator changes. Pods that are up keep what was pinned.
+async fn watch_networks(directory: PathBuf, networks: Arc<Networks>) {
+    let watch = ConfigDir::new(&directory).watch();
+    let mut watch = match watch {
+        Ok(watch) => watch,
+        Err(error) => {
+            tracing::error!(%error, "changes to networks are not seen until a restart");
+            return;
+        }
+    };
+    loop {
+        match watch.next().await {
+            Ok(loaded) => networks.replace(loaded),
+            Err(error) => {
+                tracing::error!(%error, "changes to networks are not seen until a restart");
+                return;
+            }
+        }
+    }
+}
+
+async fn recover(engine: Engine, plan: RecoveryPlan) {
+    if plan.pods.is_empty() {
+        return;
+    }
+    for planned in &plan.pods {
+        let steps: Vec<String> = planned.steps.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            pod = %planned.pod.id, name = planned.pod.spec.name, verdict = ?planned.verdict,
+            steps = steps.join(", "), "recovering"
+        );
+    }
+    let report = engine.recover(&plan).await;
+    tracing::info!(
+        started = report.started.len(),
+        at_rest = report.at_rest.len(),
+        gone = report.gone.len(),
+        owing = report.owing.len(),
+        "recovered"
+    );
+}
+
+/// Answers until told to end.
+async fn answer(
+    config: &Config,
+    listener: UnixListener,
+    served: Served,
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(socket = %config.listen.display(), "ready");
+    let api = tokio::spawn(async move { axum::serve(listener, routes(served)).await });
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        end = api => {
+            let end = end.context("the API's task has died")?;
+            return end.context("the socket cannot be served any more");
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("ending: no new effect is begun, pods run on");
+    let bound = Duration::from_secs(config.shutdown_seconds);
+    tokio::select! {
+        end = tokio::time::timeout(bound, engine.shutdown()) => {
+            if end.is_err() {
+                tracing::warn!("effects are still under way: they are found at the next start");
+            }
+        }
+        _ = terminate.recv() => tracing::warn!("told twice: ending at once"),
+        _ = interrupt.recv() => tracing::warn!("told twice: ending at once"),
+    }
+    socket::close(&config.listen);
+    Ok(())
+}
+
+/// Tells systemd, where it listens.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
+}

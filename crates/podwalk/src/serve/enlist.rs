@@ -1,0 +1,28 @@
+//! Puts the processes of effects where they are found again.
+
+use std::io;
+use std::process::Command;
+use std::sync::Arc;
+
+use podwalk_netns::effects::Effects;
+
+/// One place for the plugins' and the runtimes' processes alike.
+pub(crate) struct Enlist(pub(super) Arc<Effects>);
+
+impl Enlist {
+    fn put(&self, pod: &str, command: &mut Command) -> io::Result<()> {
+        self.0.enlist(pod, command).map_err(io::Error::other)
+    }
+}
+
+impl podwalk_cni::Spawn for Enlist {
+    fn enlist(&self, container_id: &str, command: &mut Command) -> io::Result<()> {
+        self.put(container_id, command)
+    }
+}
+
+impl podwalk_oci::Spawn for Enlist {
+    fn enlist(&self, id: &str, command: &mut Command) -> io::Result<()> {
+        self.put(id, command)
+    }
+}
