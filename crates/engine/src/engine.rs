@@ -28,6 +28,7 @@ mod drive;
 mod effect;
 mod error;
 mod gate;
+mod point;
 mod registry;
 mod slot;
 

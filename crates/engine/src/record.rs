@@ -211,6 +211,7 @@ pub struct PlannedAttachment {
     /// The interface's name in the namespace (`CNI_IFNAME`).
     pub interface: String,
     /// The conflist, byte for byte as every operation is to use it.
+    #[serde(with = "readable")]
     pub conflist: Vec<u8>,
     /// `CNI_ARGS`, in order.
     pub arguments: Vec<(String, String)>,
@@ -348,6 +349,25 @@ impl Output {
             Output::ConfigureCni(_) => Step::ConfigureCni,
             Output::Start(_) => Step::Start,
             Output::AttachLate(_) => Step::AttachLate,
+        }
+    }
+}
+
+/// Bytes that are text to people: text in formats for them, bytes in others.
+mod readable {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        match to.is_human_readable() {
+            true => String::from_utf8_lossy(bytes).serialize(to),
+            false => bytes.serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        match from.is_human_readable() {
+            true => String::deserialize(from).map(String::into_bytes),
+            false => Vec::deserialize(from),
         }
     }
 }

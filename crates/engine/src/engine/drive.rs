@@ -10,6 +10,7 @@ use crate::engine::Inner;
 use crate::engine::admit::{Birth, number};
 use crate::engine::answer::{buried, verdict};
 use crate::engine::error::EngineError;
+use crate::engine::point;
 use crate::engine::slot::Slot;
 use crate::error::{ErrorKind, StepError};
 use crate::pod::{FoldError, Obituary, Pod};
@@ -62,6 +63,7 @@ impl Inner {
             .journal
             .append(records.clone(), Durability::Process)
             .await;
+        point::reached("engine.born");
         if let Err(error) = written {
             self.pods().remove(slot.id);
             slot.end(|_, _| Err(EngineError::Journal(error.clone())));
@@ -333,7 +335,9 @@ impl Inner {
         let obituary = Obituary {
             pod: (*pod).clone(),
         };
+        point::reached("engine.bury.before");
         self.journal.bury(obituary.clone()).await?;
+        point::reached("engine.bury.after");
         self.pods().remove(slot.id);
         self.lay_to_rest(obituary);
         self.events.tell_removed(self.clock.now(), &pod);
@@ -431,7 +435,9 @@ impl Inner {
         durability: Durability,
     ) -> Result<(), JournalError> {
         let pod = Arc::new(folded(&slot.pod(), &entries)?);
+        point::reached("engine.append.before");
         self.journal.append(entries.clone(), durability).await?;
+        point::reached("engine.append.after");
         slot.set_pod(pod.clone());
         slot.count_records(entries.len());
         self.tell(&entries, &pod);

@@ -6,6 +6,7 @@ use futures_util::future::{Either, select};
 
 use crate::engine::Inner;
 use crate::engine::gate::Pass;
+use crate::engine::point;
 use crate::engine::slot::Slot;
 use crate::error::{ErrorKind, StepError};
 use crate::pod::Pod;
@@ -92,6 +93,7 @@ impl Inner {
     }
 
     pub(super) async fn quiet(&self, pod: &Pod, step: Step) -> Result<(), StepError> {
+        point::reached("engine.quiet");
         let quiet = self.rungs.of(step).quiet(pod);
         match select(quiet, self.clock.sleep(QUIET_DEADLINE)).await {
             Either::Left((end, _)) => end,
@@ -103,6 +105,7 @@ impl Inner {
         let Ok(intent) = self.recorded_intent(pod, step) else {
             return Probe::Unknown;
         };
+        point::reached("engine.probe");
         let probe = self.rungs.of(step).probe(pod, &intent);
         match select(probe, self.clock.sleep(PROBE_DEADLINE)).await {
             Either::Left((found, _)) => found,
@@ -118,6 +121,7 @@ impl Inner {
             .recorded_intent(&pod, step)
             .map_err(Failure::not_done)?;
         let rung = self.rungs.of(step);
+        point::reached("engine.apply");
         let deadline = rung.deadline(&pod);
         let effect = async {
             match select(rung.apply(&pod, &intent), self.clock.sleep(deadline)).await {
@@ -145,6 +149,7 @@ impl Inner {
     ) -> Result<(), StepError> {
         let rung = self.rungs.of(step);
         let deadline = rung.deadline(pod);
+        point::reached("engine.undo");
         match select(rung.undo(pod, attachment), self.clock.sleep(deadline)).await {
             Either::Left((end, _)) => end,
             Either::Right(_) => Err(late("its undo", deadline)),

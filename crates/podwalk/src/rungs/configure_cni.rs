@@ -123,7 +123,8 @@ impl Rung for ConfigureCniRung {
         Box::pin(async move {
             match attachment {
                 Some(attachment) => self.delete(pod, attachment).await,
-                None => Ok(()),
+                // All is let go: the place of its processes goes too.
+                None => self.0.quiet(pod).await,
             }
         })
     }

@@ -80,6 +80,8 @@ impl Rung for CreateRung {
         _attachment: Option<u32>,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(async move {
+            // The place of the pod's effects goes with the pod.
+            self.0.quiet(pod).await?;
             let Some(path) = path_of(pod.sandbox_key.as_ref()).map(ToOwned::to_owned) else {
                 return Ok(());
             };

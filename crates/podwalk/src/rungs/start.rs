@@ -151,7 +151,8 @@ impl StartRung {
             .map_err(|error| failed(&error))?;
         let bundles = self.0.handlers.bundles().to_owned();
         let removed = blocking(move || Bundle::remove(&bundles, &id)).await?;
-        removed.map_err(|error| failed(&error))
+        removed.map_err(|error| failed(&error))?;
+        self.0.quiet(pod).await
     }
 
     fn target(&self, pod: &Pod) -> Result<Target, ConfigError> {
