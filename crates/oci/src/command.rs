@@ -108,6 +108,10 @@ impl Call<'_> {
         let mut command = Command::new(self.binary);
         command
             .args(&self.args)
+            // Of the daemon's environment only the search path: with NOTIFY_SOCKET, `start` would
+            // wait for a READY=1 that no pause process ever sends.
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(pipe())
