@@ -33,6 +33,8 @@ pub struct Config {
     pub cni_bin_dirs: Vec<PathBuf>,
     /// The text of the configuration file; without one, none is named.
     pub file: Option<String>,
+    /// The binary that serves; without one, the real `podwalk`.
+    pub program: Option<PathBuf>,
     /// Further arguments of `serve`.
     pub arguments: Vec<String>,
     /// Further variables of its environment.
@@ -57,6 +59,7 @@ impl Config {
             cni_conf_dir: PathBuf::from("/etc/cni/net.d"),
             cni_bin_dirs: vec![PathBuf::from("/usr/lib/cni")],
             file: None,
+            program: None,
             arguments: Vec::new(),
             environment: Vec::new(),
         }
@@ -87,7 +90,10 @@ impl Config {
     /// # Errors
     /// If the binary was not built, or the configuration file cannot be written.
     pub fn command(&self) -> Result<Command> {
-        let mut command = Command::new(podwalk()?);
+        let mut command = match &self.program {
+            Some(program) => Command::new(program),
+            None => Command::new(podwalk()?),
+        };
         command.arg("serve");
         if let Some(text) = &self.file {
             let path = self.state_dir.with_extension("toml");
@@ -204,6 +210,9 @@ impl Daemon {
     /// # Errors
     /// If it cannot be waited for.
     pub fn await_end(&mut self, within: Duration) -> Result<Option<ExitStatus>> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(Some(status));
+        }
         let pidfd = pidfd_open(pid_of(&self.child)?, PidfdFlags::empty())?;
         let ended = await_any(&mut [PollFd::new(&pidfd, PollFlags::IN)], within)?;
         Ok(if ended {

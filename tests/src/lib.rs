@@ -13,7 +13,9 @@
 //!    its `READY=1`, and calls the real client commands.
 //! 4. [`outside`] says what a pod looks like to somebody who does not know Podwalk: the addresses in
 //!    its namespace, what is mounted on its file, which namespace its process is in.
-//! 5. At the end the oracle names whatever was not there at the beginning.
+//! 5. [`scene`] puts these together: a node with networks and a daemon, and what must be true of every
+//!    pod in it.
+//! 6. At the end the oracle names whatever was not there at the beginning.
 //!
 //! # Invariants
 //!
@@ -29,8 +31,10 @@
 #![forbid(unsafe_code)]
 
 pub mod conflist;
+pub mod crash;
 pub mod daemon;
 pub mod node;
 pub mod oracle;
 pub mod outside;
+pub mod scene;
 pub mod wait;

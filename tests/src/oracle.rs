@@ -44,6 +44,9 @@ pub struct Places {
     pub netns_dir: PathBuf,
     /// host-local's directory: networks, in each of them one file for each address.
     pub networks_dir: PathBuf,
+    /// Names of groups in the root of a hierarchy that the daemon keeps for all pods, as parents of
+    /// their groups.
+    pub kept_groups: Vec<String>,
     /// Executables whose processes are no leak: the daemon's and its client's.
     pub spared: Vec<PathBuf>,
 }
@@ -55,12 +58,13 @@ impl Places {
     /// If the directory of the binaries cannot be found.
     pub fn of(config: &Config) -> Result<Self> {
         let runtimes = ["/run/crun", "/run/runc", "/run/user/0/crun"].map(PathBuf::from);
-        let own = ["bundles", "pods", "crun", "runc", "runtime"];
+        let own = ["bundles", "runtimes/crun", "runtimes/runc"];
         let own = own.map(|name| config.run_dir.join(name));
         Ok(Self {
             directories: [vec![config.netns_dir.clone()], own.into(), runtimes.into()].concat(),
             netns_dir: config.netns_dir.clone(),
             networks_dir: PathBuf::from("/var/lib/cni/networks"),
+            kept_groups: ["podwalk", "podwalk-effects"].map(str::to_owned).into(),
             spared: vec![crate::node::binaries()?.join("podwalk")],
         })
     }
@@ -113,7 +117,7 @@ fn look(places: &Places) -> Result<BTreeSet<String>> {
     files::mounts(places, &mut seen)?;
     files::entries(places, &mut seen)?;
     files::addresses(places, &mut seen)?;
-    files::cgroups(&mut seen)?;
+    files::cgroups(places, &mut seen)?;
     links::interfaces(&mut seen)?;
     firewall::chains(&mut seen)?;
     processes::processes(places, &mut seen)?;

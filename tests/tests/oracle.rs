@@ -284,7 +284,12 @@ fn cgroups_of_version_1() -> Result<()> {
 #[test]
 fn cgroups_of_version_2() -> Result<()> {
     node::run(Layout::V2, || {
-        let groups = ["/sys/fs/cgroup/pod", "/sys/fs/cgroup/pod/effect"];
+        // The parent of all pods' groups stays, what is in it does not.
+        fs::create_dir("/sys/fs/cgroup/podwalk")?;
+        let groups = [
+            "/sys/fs/cgroup/podwalk/pod",
+            "/sys/fs/cgroup/podwalk/pod/effect",
+        ];
         cgroups_are_seen(groups)
     })
 }

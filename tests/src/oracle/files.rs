@@ -30,7 +30,10 @@ pub(super) fn mounts(places: &Places, seen: &mut BTreeSet<String>) -> Result<()>
 pub(super) fn entries(places: &Places, seen: &mut BTreeSet<String>) -> Result<()> {
     for directory in &places.directories {
         for entry in list(directory)? {
-            seen.insert(format!("file {}", entry.path().display()));
+            // All bundles share one copy of the sandbox's program, which stays.
+            if entry.file_name() != ".pause" {
+                seen.insert(format!("file {}", entry.path().display()));
+            }
         }
     }
     Ok(())
@@ -54,21 +57,29 @@ pub(super) fn addresses(places: &Places, seen: &mut BTreeSet<String>) -> Result<
     Ok(())
 }
 
-/// Every cgroup of every hierarchy that is mounted.
-pub(super) fn cgroups(seen: &mut BTreeSet<String>) -> Result<()> {
+/// Every cgroup of every hierarchy that is mounted, but the parents that the daemon keeps.
+pub(super) fn cgroups(places: &Places, seen: &mut BTreeSet<String>) -> Result<()> {
     for mount in outside::mounts()? {
         if mount.kind == "cgroup" || mount.kind == "cgroup2" {
-            below(Path::new(&mount.target), seen)?;
+            let root = Path::new(&mount.target);
+            below(root, seen)?;
+            for kept in &places.kept_groups {
+                seen.remove(&named(&root.join(kept)));
+            }
         }
     }
     Ok(())
+}
+
+fn named(group: &Path) -> String {
+    format!("cgroup {}", group.display())
 }
 
 fn below(group: &Path, seen: &mut BTreeSet<String>) -> Result<()> {
     for entry in list(group)? {
         // An entry that went between the two looks is not there.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            seen.insert(format!("cgroup {}", entry.path().display()));
+            seen.insert(named(&entry.path()));
             below(&entry.path(), seen)?;
         }
     }

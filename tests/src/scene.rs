@@ -1,0 +1,218 @@
+//! A node with networks and a daemon, and what must be true in it of every pod.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::conflist::Bridge;
+use crate::daemon::{Client, Config, Daemon};
+use crate::oracle::{Oracle, Places};
+use crate::outside;
+
+/// A daemon in a node, watched by an oracle from before its first breath.
+#[derive(Debug)]
+pub struct Scene {
+    oracle: Oracle,
+    daemon: Daemon,
+}
+
+impl Scene {
+    /// Writes the networks, the first of which is the default one, and starts a daemon.
+    ///
+    /// # Errors
+    /// If the daemon does not become ready.
+    pub fn open(networks: &[Bridge]) -> Result<Self> {
+        Self::open_with(&Config::default(), networks)
+    }
+
+    /// [`open`](Self::open) with a configuration.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(config: &Config, networks: &[Bridge]) -> Result<Self> {
+        for (network, order) in networks.iter().zip(10..) {
+            network.write(&config.cni_conf_dir, order)?;
+        }
+        let oracle = Oracle::new(Places::of(config)?)?;
+        let daemon = Daemon::start(config)?;
+        Ok(Self { oracle, daemon })
+    }
+
+    /// A client of the daemon.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.daemon.client()
+    }
+
+    /// The daemon.
+    #[must_use]
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// The oracle.
+    #[must_use]
+    pub fn oracle(&self) -> &Oracle {
+        &self.oracle
+    }
+
+    /// Ends the daemon with `end` and starts another with the same configuration.
+    ///
+    /// # Errors
+    /// If the one does not end or the other does not become ready.
+    pub fn restart(self, end: End) -> Result<Self> {
+        let config = self.daemon.config().clone();
+        match end {
+            End::Terminate => {
+                let status = self.daemon.terminate()?;
+                ensure!(status.success(), "SIGTERM ended the daemon with {status}");
+            }
+            End::Kill => self.daemon.kill9()?,
+        }
+        Ok(Self {
+            oracle: self.oracle,
+            daemon: Daemon::start(&config)?,
+        })
+    }
+
+    /// Ends the daemon and expects that it and its pods have left nothing.
+    ///
+    /// # Errors
+    /// What is left.
+    pub fn close(self) -> Result<()> {
+        let rows = self.client().list(true)?;
+        ensure!(rows.is_empty(), "there are pods left: {rows:?}");
+        let status = self.daemon.terminate()?;
+        ensure!(status.success(), "SIGTERM ended the daemon with {status}");
+        self.oracle.assert_clean()
+    }
+}
+
+/// How a daemon is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM, and a wait.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+/// What `inspect` says of a pod's default interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// `SandboxKey`.
+    pub key: PathBuf,
+    /// The sandbox's process.
+    pub pid: u64,
+    /// `IPAddress` and `GlobalIPv6Address` with their prefix lengths in bits, as far as there are.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// `Gateway` and `IPv6Gateway`, as far as there are.
+    pub gateways: BTreeSet<IpAddr>,
+    /// `MacAddress`.
+    pub mac: String,
+}
+
+impl Told {
+    /// Reads the answer of `inspect`.
+    ///
+    /// # Errors
+    /// If a key is missing or holds no such thing.
+    pub fn by(inspected: &Value) -> Result<Self> {
+        let settings = &inspected["networkSettings"];
+        let text = |key: &str| -> Result<&str> {
+            let value = settings[key].as_str();
+            value.with_context(|| format!("networkSettings.{key} is no string"))
+        };
+        let mut told = Self {
+            key: text("SandboxKey")?.into(),
+            pid: inspected["sandbox"]["pid"]
+                .as_u64()
+                .context("sandbox.pid")?,
+            addresses: Vec::new(),
+            gateways: BTreeSet::new(),
+            mac: text("MacAddress")?.to_owned(),
+        };
+        let families = [
+            ("IPAddress", "IPPrefixLen", "Gateway"),
+            ("GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway"),
+        ];
+        for (address, length, gateway) in families {
+            if !text(address)?.is_empty() {
+                let length = settings[length].as_u64().context(length)?;
+                let address = text(address)?.parse()?;
+                told.addresses.push((address, u8::try_from(length)?));
+            }
+            if !text(gateway)?.is_empty() {
+                told.gateways.insert(text(gateway)?.parse()?);
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// Expects that a running pod is what `inspect` says, seen from outside: one namespace is pinned on
+/// its file; the sandbox is in it; `eth0` there has the hardware address and the addresses; the
+/// default routes go by the gateways; each address of version 4 answers.
+///
+/// # Errors
+/// The first thing that is otherwise.
+pub fn agrees_with_outside(inspected: &Value) -> Result<Told> {
+    ensure!(inspected["state"] == "Started", "{:#}", inspected);
+    ensure!(inspected["ready"] == true, "{inspected:#}");
+    let told = Told::by(inspected)?;
+    let pinned = outside::namespace_on(&told.key)?;
+    let pinned = pinned.with_context(|| format!("nothing on {}", told.key.display()))?;
+    let within = outside::namespace_of_process(told.pid)?;
+    ensure!(
+        pinned == within,
+        "{pinned} is pinned, but the sandbox is in {within}"
+    );
+    let interfaces = outside::interfaces(&told.key)?;
+    let find = |name: &str| interfaces.iter().find(|one| one.name == name);
+    let lo = find("lo").context("no lo")?;
+    ensure!(lo.is_up, "lo is down");
+    let eth0 = find("eth0").context("no eth0")?;
+    ensure!(
+        eth0.is_up && eth0.mac == told.mac,
+        "{eth0:?} is not {told:?}"
+    );
+    let as_set = |list: &[(IpAddr, u8)]| list.iter().copied().collect::<BTreeSet<_>>();
+    ensure!(
+        as_set(&eth0.addresses) == as_set(&told.addresses),
+        "{eth0:?} is not {told:?}"
+    );
+    let gateways = outside::gateways(&told.key)?;
+    ensure!(gateways == told.gateways, "{gateways:?} is not {told:?}");
+    for (address, _) in told.addresses.iter().filter(|(one, _)| one.is_ipv4()) {
+        ensure!(outside::answers(*address)?, "{address} does not answer");
+    }
+    Ok(told)
+}
+
+/// Expects what holds of a stopped pod: its file is there with nothing mounted on it, and its sandbox
+/// is gone.
+///
+/// # Errors
+/// The first thing that is otherwise.
+pub fn is_stopped(told: &Told) -> Result<()> {
+    let key = &told.key;
+    ensure!(key.is_file(), "{} is gone", key.display());
+    ensure!(
+        fs::metadata(key)?.len() == 0,
+        "{} is not empty",
+        key.display()
+    );
+    let mounts = outside::mounts_on(key)?;
+    ensure!(mounts == 0, "{mounts} mounts are on {}", key.display());
+    let process = format!("/proc/{}", told.pid);
+    ensure!(
+        !Path::new(&process).exists(),
+        "the sandbox {} lives",
+        told.pid
+    );
+    Ok(())
+}
