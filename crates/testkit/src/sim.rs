@@ -1,0 +1,40 @@
+//! A machine in memory: its host, its journal, its clock, and the ways in which
+//! it fails.
+//!
+//! 1. A [`Node`] holds what outlives a daemon: the [`SimHost`], the
+//!    [`CrashJournal`], the [`SimClock`]. [`Node::open`] starts a daemon on it:
+//!    the engine's own code over [rungs](rungs) that change the host.
+//! 2. Everything runs on one thread, in an order that depends on nothing but
+//!    the [`Executor`]'s seed. Time passes only when nobody has anything else
+//!    to do, and then straight to the next timer.
+//! 3. Wherever a crash would leave something different behind, the journal and
+//!    the rungs pass a [point](Points). Points are counted; a crash is asked
+//!    for by number, so that a first run finds all places and the next ones
+//!    die at each of them.
+//! 4. An effect is a list of small changes. One whose daemon has died, or whose
+//!    deadline has passed, is not over: its other changes happen later, unless
+//!    it is quieted first.
+//! 5. [`oracle`] compares the host with the journal: nothing without an owner,
+//!    no owner without its thing. [`explore`] puts all of it together.
+//!
+//! Nothing here is special to Podwalk's own rungs: a journal or a rung of an
+//! embedder's own can be put in the place of ours.
+
+mod clock;
+mod executor;
+pub mod explore;
+mod faults;
+mod host;
+mod journal;
+mod node;
+pub mod oracle;
+mod points;
+pub mod rungs;
+
+pub use clock::SimClock;
+pub use executor::Executor;
+pub use faults::{Fault, Faults, Mishap, Site};
+pub use host::{SimHost, Thing};
+pub use journal::{CrashJournal, Refusal};
+pub use node::{Asked, Crash, Ended, Node, Setup, pod_id, pod_spec};
+pub use points::Points;

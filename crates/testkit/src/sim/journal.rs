@@ -1,0 +1,291 @@
+//! A journal that remembers what the platter has.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use podwalk_engine::id::PodId;
+use podwalk_engine::pod::{Obituary, Pod, fold};
+use podwalk_engine::ports::{BoxFuture, Durability, Journal, JournalError, Replay};
+use podwalk_engine::record::Entry;
+
+use crate::sim::Points;
+
+/// How many pods that are gone are remembered.
+const GRAVES: usize = 1000;
+
+/// A journal in memory that can lose power: what was only handed to the kernel
+/// may then be gone, from some moment on.
+#[derive(Debug, Clone)]
+pub struct CrashJournal {
+    points: Points,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    operations: Vec<Operation>,
+    /// How many of them are on the platter.
+    platter: usize,
+    epoch: u64,
+    barriers: u64,
+    refusal: Option<Refusal>,
+    broken: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Append(Vec<Entry>),
+    Compact(Entry),
+    Bury(Box<Obituary>),
+}
+
+/// When the journal takes nothing.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// How many operations it still takes first.
+    pub after: u64,
+    /// How many it refuses then; none for all.
+    pub times: Option<u64>,
+    /// What it says.
+    pub error: JournalError,
+}
+
+impl CrashJournal {
+    pub(crate) fn new(points: Points) -> Self {
+        Self {
+            points,
+            state: Arc::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it takes nothing, as the refusal says. None mends it.
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        self.state().refusal = refusal;
+    }
+
+    /// How many operations it holds.
+    pub fn len(&self) -> usize {
+        self.state().operations.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many operations a power loss may take.
+    pub fn unsynced(&self) -> usize {
+        let state = self.state();
+        state.operations.len() - state.platter
+    }
+
+    /// How often something was put on the platter.
+    pub fn barriers(&self) -> u64 {
+        self.state().barriers
+    }
+
+    /// What the engine did that no journal must be asked to do.
+    pub fn broken(&self) -> Vec<String> {
+        self.state().broken.clone()
+    }
+
+    /// A new process opens it.
+    pub(crate) fn reopen(&self) {
+        self.state().epoch += 1;
+    }
+
+    /// Power is lost: of what is not on the platter, so many operations are
+    /// there all the same.
+    pub(crate) fn lose_power(&self, kept: usize) {
+        let mut state = self.state();
+        let left = state
+            .platter
+            .saturating_add(kept)
+            .min(state.operations.len());
+        state.operations.truncate(left);
+        state.platter = left;
+    }
+
+    /// A pod as the records say that are this durable.
+    pub fn pod(&self, pod: PodId, durability: Durability) -> Option<Pod> {
+        let state = self.state();
+        let operations = match durability {
+            Durability::Process => &state.operations[..],
+            Durability::Power => &state.operations[..state.platter],
+        };
+        let mut entries: Vec<&Entry> = Vec::new();
+        for operation in operations {
+            match operation {
+                Operation::Append(batch) => {
+                    entries.extend(batch.iter().filter(|entry| entry.pod == pod));
+                }
+                Operation::Compact(snapshot) if snapshot.pod == pod => entries = vec![snapshot],
+                Operation::Bury(obituary) if obituary.pod.id == pod => entries.clear(),
+                Operation::Compact(_) | Operation::Bury(_) => {}
+            }
+        }
+        fold(entries).ok()
+    }
+
+    /// All that it holds, as [`Journal::replay`] answers it.
+    pub fn contents(&self) -> Replay {
+        replayed(&self.state().operations)
+    }
+
+    /// Puts entries in without asking whether they make sense.
+    pub fn plant(&self, entries: Vec<Entry>) {
+        let mut state = self.state();
+        state.operations.push(Operation::Append(entries));
+        state.platter = state.operations.len();
+    }
+
+    async fn operate(
+        &self,
+        operation: Operation,
+        durability: Durability,
+    ) -> Result<(), JournalError> {
+        self.points.pass("journal.before").await;
+        self.take(operation)?;
+        self.points.pass("journal.handed-over").await;
+        if durability == Durability::Power {
+            self.sync();
+            self.points.pass("journal.on-the-platter").await;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) {
+        let mut state = self.state();
+        state.platter = state.operations.len();
+        state.barriers += 1;
+    }
+
+    fn take(&self, operation: Operation) -> Result<(), JournalError> {
+        let mut state = self.state();
+        if let Some(refusal) = &mut state.refusal {
+            if refusal.after == 0 && refusal.times != Some(0) {
+                refusal.times = refusal.times.map(|times| times - 1);
+                return Err(refusal.error.clone());
+            }
+            refusal.after = refusal.after.saturating_sub(1);
+        }
+        if let Operation::Append(batch) = &operation {
+            let broken = gaps(&state.operations, batch);
+            state.broken.extend(broken);
+        }
+        state.operations.push(operation);
+        Ok(())
+    }
+}
+
+impl Journal for CrashJournal {
+    fn append(
+        &self,
+        batch: Vec<Entry>,
+        durability: Durability,
+    ) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(self.operate(Operation::Append(batch), durability))
+    }
+
+    fn replay(&self) -> BoxFuture<'_, Result<Replay, JournalError>> {
+        Box::pin(async { Ok(self.contents()) })
+    }
+
+    fn read(&self, pod: PodId) -> BoxFuture<'_, Result<Vec<Entry>, JournalError>> {
+        Box::pin(async move {
+            let mut pods = self.contents().pods.into_iter();
+            let found = pods.find(|(id, _)| *id == pod);
+            Ok(found.map(|(_, entries)| entries).unwrap_or_default())
+        })
+    }
+
+    fn compact(&self, snapshot: Entry) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(self.operate(Operation::Compact(snapshot), Durability::Process))
+    }
+
+    fn bury(&self, obituary: Obituary) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(self.operate(Operation::Bury(Box::new(obituary)), Durability::Power))
+    }
+
+    fn admits(&self) -> Result<(), JournalError> {
+        match &self.state().refusal {
+            Some(refusal) if refusal.after == 0 && refusal.times != Some(0) => {
+                Err(refusal.error.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.state().epoch
+    }
+}
+
+fn replayed(operations: &[Operation]) -> Replay {
+    let mut pods: BTreeMap<PodId, Vec<Entry>> = BTreeMap::new();
+    let mut obituaries: Vec<Obituary> = Vec::new();
+    for operation in operations {
+        match operation {
+            Operation::Append(batch) => {
+                for entry in batch {
+                    pods.entry(entry.pod).or_default().push(entry.clone());
+                }
+            }
+            Operation::Compact(snapshot) => {
+                pods.insert(snapshot.pod, vec![snapshot.clone()]);
+            }
+            Operation::Bury(obituary) => {
+                pods.remove(&obituary.pod.id);
+                obituaries.retain(|other| other.pod.id != obituary.pod.id);
+                obituaries.push((**obituary).clone());
+            }
+        }
+    }
+    let forgotten = obituaries.len().saturating_sub(GRAVES);
+    obituaries.drain(..forgotten);
+    Replay {
+        pods: pods.into_iter().collect(),
+        obituaries,
+        quarantined: Vec::new(),
+    }
+}
+
+/// Entries of a batch that do not follow what is there.
+fn gaps(operations: &[Operation], batch: &[Entry]) -> Vec<String> {
+    let mut next: BTreeMap<PodId, u64> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for entry in batch {
+        let expected = *next
+            .entry(entry.pod)
+            .or_insert_with(|| next_sequence(operations, entry));
+        if entry.sequence != expected {
+            broken.push(format!(
+                "record {} of {} was written where {expected} was due",
+                entry.sequence, entry.pod
+            ));
+        }
+        next.insert(entry.pod, entry.sequence.saturating_add(1));
+    }
+    broken
+}
+
+fn next_sequence(operations: &[Operation], entry: &Entry) -> u64 {
+    for operation in operations.iter().rev() {
+        let last = match operation {
+            Operation::Append(batch) => batch.iter().rev().find(|other| other.pod == entry.pod),
+            Operation::Compact(snapshot) => Some(snapshot).filter(|other| other.pod == entry.pod),
+            Operation::Bury(obituary) if obituary.pod.id == entry.pod => {
+                return obituary.pod.next_sequence;
+            }
+            Operation::Bury(_) => None,
+        };
+        if let Some(last) = last {
+            return last.sequence.saturating_add(1);
+        }
+    }
+    0
+}

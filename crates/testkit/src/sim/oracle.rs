@@ -1,0 +1,116 @@
+//! What must hold whenever a machine has come to rest.
+//!
+//! The leak oracle: nothing on the host without an owner that knows of it, and
+//! no owner that believes in something that is not there. The liveness oracle:
+//! every pod has ended as asked, or its debt is visible.
+
+use podwalk_engine::engine::Engine;
+use podwalk_engine::pod::{Pod, Status};
+use podwalk_engine::record::Goal;
+use podwalk_engine::step::{NetworkMode, Step};
+
+use crate::sim::{Node, Thing};
+
+/// All that is wrong with a machine at rest, in words; empty if nothing is.
+pub fn complaints(node: &Node, engine: &Engine) -> Vec<String> {
+    let mut complaints = node.host.wrong();
+    complaints.extend(node.journal.broken());
+    complaints.extend(leaks(node, engine));
+    for view in engine.list() {
+        complaints.extend(missing(node, &view.pod));
+        complaints.extend(stalled(&view.pod));
+    }
+    let quarantined = engine.quarantined().into_iter();
+    complaints.extend(quarantined.map(|(pod, why)| format!("{pod} is quarantined: {why}")));
+    complaints
+}
+
+/// Things on the host that nobody owns.
+pub fn leaks(node: &Node, engine: &Engine) -> Vec<String> {
+    let things = node.host.things().into_iter();
+    let leaked = things.filter(|(id, thing)| match engine.get(*id) {
+        None => true,
+        Some(view) => !owns(&view.pod, *thing),
+    });
+    leaked
+        .map(|(id, thing)| format!("{thing:?} of {id} has no owner"))
+        .collect()
+}
+
+fn owns(pod: &Pod, thing: Thing) -> bool {
+    let knows = |step| pod.status(step) != Status::Never;
+    match thing {
+        // `lo` goes with its namespace.
+        Thing::Loopback => knows(Step::ReadyNetwork) || knows(Step::MountNetns),
+        Thing::Address(number) | Thing::Interface(number) => {
+            let status = pod.attachments.get(number as usize);
+            knows(Step::ConfigureCni) && status.is_some_and(|status| !status.released)
+        }
+        other => knows(other.step()),
+    }
+}
+
+/// Things that a pod believes in and that are not there.
+fn missing(node: &Node, pod: &Pod) -> Vec<String> {
+    let mut missing = Vec::new();
+    let mut expect = |step: Step, thing: Thing| {
+        if pod.status(step) == Status::Done && !node.host.has(pod.id, thing) {
+            missing.push(format!("{thing:?} of {} is not there", pod.id));
+        }
+    };
+    if pod.sandbox_key.is_some() {
+        expect(Step::Create, Thing::File);
+        expect(Step::MountNetns, Thing::Mount);
+        expect(Step::ReadyNetwork, Thing::Loopback);
+    }
+    for number in (0..).take(pod.plan.len()) {
+        expect(Step::ConfigureCni, Thing::Address(number));
+        expect(Step::ConfigureCni, Thing::Interface(number));
+    }
+    expect(Step::Start, Thing::RuntimeState);
+    if pod.exited.is_none() {
+        expect(Step::Start, Thing::Sandbox);
+    }
+    if pod.status(Step::MountNetns) == Status::Done && pod.namespace != node.host.namespace(pod.id)
+    {
+        missing.push(format!("{} has another namespace than recorded", pod.id));
+    }
+    let recorded = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
+    if pod.is_started() && recorded != node.host.process(pod.id) {
+        missing.push(format!("{} has another process than recorded", pod.id));
+    }
+    missing
+}
+
+/// A pod that is neither as asked nor owes.
+fn stalled(pod: &Pod) -> Option<String> {
+    let top = pod.spec.network.ladder().last().copied();
+    let done = top.is_some_and(|top| pod.status(top) == Status::Done);
+    let as_asked = match pod.goal {
+        Goal::Run => done && !pod.restarting,
+        Goal::Stop => is_down(pod),
+        Goal::Remove => false,
+    };
+    let stalled = !as_asked && pod.debts.is_empty();
+    stalled.then(|| format!("{} is neither as asked nor owes: {pod:?}", pod.id))
+}
+
+/// Whether everything above Created is undone.
+pub fn is_down(pod: &Pod) -> bool {
+    let above = &pod.slots[Step::MountNetns.rank()..];
+    above.iter().all(|slot| slot.status == Status::Never)
+}
+
+/// The things of a pod that runs.
+pub fn of_a_running_pod(mode: &NetworkMode, attachments: u32) -> Vec<Thing> {
+    let mut things = Vec::new();
+    if mode.has_own_namespace() {
+        things.extend([Thing::File, Thing::Mount, Thing::Loopback]);
+    }
+    if *mode == NetworkMode::Cni {
+        things.extend((0..attachments).map(Thing::Address));
+        things.extend((0..attachments).map(Thing::Interface));
+    }
+    things.extend([Thing::RuntimeState, Thing::Sandbox]);
+    things
+}

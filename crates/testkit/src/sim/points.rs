@@ -1,0 +1,130 @@
+//! Where a crash would leave something different behind.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_channel::oneshot;
+
+/// How often a walk steps aside at a point at which somebody was to act: the
+/// one who acts needs a few turns until what it does has arrived.
+const TURNS: u32 = 24;
+
+/// Counts the places that a run passes, and stops it at the one asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Points {
+    counter: Arc<Mutex<Counter>>,
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    passed: u64,
+    crash_at: Option<u64>,
+    crashed_at: Option<String>,
+    acts: BTreeMap<u64, oneshot::Sender<()>>,
+    named: Vec<(String, oneshot::Sender<()>)>,
+    reached: BTreeMap<String, u64>,
+}
+
+/// One passing of a point. Ends at once, unless this is where the run dies.
+#[derive(Debug)]
+#[must_use = "a point is passed by awaiting it"]
+pub struct Passing {
+    dead: bool,
+    turns: u32,
+}
+
+impl Points {
+    fn counter(&self) -> MutexGuard<'_, Counter> {
+        self.counter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a life: counts from zero again, and dies at the `crash_at`-th
+    /// point from now, counted from one. What was reached stays counted.
+    pub fn arm(&self, crash_at: Option<u64>) {
+        let mut counter = self.counter();
+        counter.passed = 0;
+        counter.crash_at = crash_at;
+        counter.crashed_at = None;
+        counter.acts.clear();
+        counter.named.clear();
+    }
+
+    /// Passes a point. From the one at which the run dies nobody returns.
+    pub fn pass(&self, name: impl Into<String>) -> Passing {
+        let name = name.into();
+        let mut counter = self.counter();
+        counter.passed += 1;
+        *counter.reached.entry(name.clone()).or_default() += 1;
+        if counter.crash_at == Some(counter.passed) {
+            counter.crashed_at = Some(name.clone());
+        }
+        let passed = counter.passed;
+        let by_number = counter.acts.remove(&passed);
+        let by_name = counter.named.iter().position(|(wanted, _)| *wanted == name);
+        let by_name = by_name.map(|index| counter.named.remove(index).1);
+        let acts: Vec<_> = by_number.into_iter().chain(by_name).collect();
+        let turns = if acts.is_empty() { 0 } else { TURNS };
+        for act in acts {
+            // Whoever was to act may have gone.
+            let _ = act.send(());
+        }
+        Passing {
+            dead: counter.crashed_at.is_some(),
+            turns,
+        }
+    }
+
+    /// Ends when the `number`-th point of this life is passed; the walk that
+    /// passes it waits a few turns for what is done then.
+    pub fn at(&self, number: u64) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.counter().acts.insert(number, sender);
+        receiver
+    }
+
+    /// The same, at the next point of this name.
+    pub fn at_next(&self, name: impl Into<String>) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.counter().named.push((name.into(), sender));
+        receiver
+    }
+
+    /// How many points were passed in this life.
+    pub fn passed(&self) -> u64 {
+        self.counter().passed
+    }
+
+    /// Whether this life has ended at a point.
+    pub fn is_crashed(&self) -> bool {
+        self.counter().crashed_at.is_some()
+    }
+
+    /// Where this life ended, if it did.
+    pub fn crashed_at(&self) -> Option<String> {
+        self.counter().crashed_at.clone()
+    }
+
+    /// How often each point was passed, in all lives.
+    pub fn reached(&self) -> BTreeMap<String, u64> {
+        self.counter().reached.clone()
+    }
+}
+
+impl Future for Passing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.dead {
+            return Poll::Pending;
+        }
+        if self.turns == 0 {
+            return Poll::Ready(());
+        }
+        self.turns -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

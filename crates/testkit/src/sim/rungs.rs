@@ -1,0 +1,481 @@
+//! The five steps, over the simulated host.
+//!
+//! Each effect is a list of changes, made one by one with a point before, after
+//! and between them. Every rung checks first that the journal knows what is
+//! about to happen, as durably as the effect itself lives (design, section 3,
+//! rule 1), and notes it on the host when it does not.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::pod::{Pod, Status};
+use podwalk_engine::ports::{
+    BoxFuture, ConfigureCni, Create, Durability, Failure, MountNetns, Probe, ReadyNetwork, Rung,
+    Start, StepType,
+};
+use podwalk_engine::record::{
+    AttachmentResult, ConfigureCniIntent, ConfigureCniOutput, CreateIntent, CreateOutput,
+    MountNetnsIntent, MountNetnsOutput, PlannedAttachment, ReadyNetworkIntent, ReadyNetworkOutput,
+    StartIntent, StartOutput,
+};
+use podwalk_engine::rungs::Rungs;
+use podwalk_engine::step::{Lifetime, NetworkMode, Step};
+
+use crate::sim::host::Change;
+use crate::sim::{CrashJournal, Faults, Mishap, Points, SimHost, Site, Thing};
+
+/// How long an effect may take.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What all rungs of a machine share.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// What the effects change.
+    pub host: SimHost,
+    /// What must know of them first.
+    pub journal: CrashJournal,
+    /// Where a run may die.
+    pub points: Points,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// How many attachments a pod of mode `cni` has.
+    pub attachments: u32,
+    /// Whether a sandbox takes the network away from its namespace.
+    pub consumes_network: bool,
+}
+
+/// The rung of one step.
+#[derive(Debug)]
+struct SimRung<S> {
+    ground: Ground,
+    step: PhantomData<fn() -> S>,
+}
+
+impl Ground {
+    /// One rung per step.
+    pub fn rungs(&self) -> Rungs {
+        fn rung<S>(ground: &Ground) -> Arc<SimRung<S>> {
+            Arc::new(SimRung {
+                ground: ground.clone(),
+                step: PhantomData,
+            })
+        }
+        Rungs {
+            create: rung::<Create>(self),
+            mount_netns: rung::<MountNetns>(self),
+            ready_network: rung::<ReadyNetwork>(self),
+            configure_cni: rung::<ConfigureCni>(self),
+            start: rung::<Start>(self),
+        }
+    }
+
+    /// Sees the effect through, point by point, or as far as it is to come.
+    async fn run(&self, effect: Site, pod: &Pod, part: Part<'_>) -> Result<(), Mishap> {
+        let Part {
+            step, attachment, ..
+        } = part;
+        let mishap = self.faults.strike(step, effect, pod.id, attachment);
+        let name = match attachment {
+            None => format!("{step}.{effect:?}"),
+            Some(attachment) => format!("{step}.{effect:?}.{attachment}"),
+        };
+        self.points.pass(format!("{name}.before")).await;
+        self.check_known(pod, step, effect);
+        let running = Running {
+            host: self.host.clone(),
+            effect: self.host.begin(pod.id, part.changes),
+        };
+        self.points.pass(format!("{name}.begun")).await;
+        let mut made = 0;
+        loop {
+            match mishap {
+                Some(Mishap::Fail { after }) if made == after => break,
+                Some(Mishap::Hang { after }) if made == after => std::future::pending().await,
+                _ => {}
+            }
+            if !self.host.go_on(running.effect) {
+                break;
+            }
+            made += 1;
+            self.points.pass(format!("{name}.{made}")).await;
+        }
+        self.points.pass(format!("{name}.end")).await;
+        self.host.end(running.effect);
+        mishap.map_or(Ok(()), Err)
+    }
+
+    fn check_known(&self, pod: &Pod, step: Step, effect: Site) {
+        let lasts = step.lifetime() == Lifetime::OnDisk && !pod.plan.is_empty();
+        let durability = match effect {
+            Site::Apply if lasts => Durability::Power,
+            _ => Durability::Process,
+        };
+        let known = self.journal.pod(pod.id, durability);
+        if known.is_none_or(|known| known.status(step) == Status::Never) {
+            self.host
+                .blame(format!("{step} of {} has no durable intent", pod.id));
+        }
+    }
+
+    async fn quiet(&self, pod: &Pod, step: Step) -> Result<(), StepError> {
+        self.points.pass(format!("{step}.Quiet.begin")).await;
+        match self.faults.strike(step, Site::Quiet, pod.id, None) {
+            None => {}
+            Some(Mishap::Hang { .. }) => std::future::pending().await,
+            Some(_) => return Err(error("a process of it cannot be killed")),
+        }
+        self.host.quiet(pod.id);
+        self.points.pass(format!("{step}.Quiet.end")).await;
+        Ok(())
+    }
+
+    async fn apply(&self, pod: &Pod, step: Step, changes: &[Change]) -> Result<bool, Failure> {
+        let part = Part {
+            step,
+            attachment: None,
+            changes,
+        };
+        applied(self.run(Site::Apply, pod, part).await)
+    }
+
+    async fn undo(&self, pod: &Pod, step: Step, changes: &[Change]) -> Result<(), StepError> {
+        let part = Part {
+            step,
+            attachment: None,
+            changes,
+        };
+        undone(self.run(Site::Undo, pod, part).await)
+    }
+
+    /// What a look would find, unless it is disturbed.
+    async fn probe<T>(&self, pod: &Pod, step: Step, found: impl FnOnce() -> Probe<T>) -> Probe<T> {
+        match self.faults.strike(step, Site::Probe, pod.id, None) {
+            Some(Mishap::Hang { .. }) => std::future::pending().await,
+            Some(_) => Probe::Unknown,
+            None => found(),
+        }
+    }
+
+    fn plan(&self, pod: &Pod) -> Vec<PlannedAttachment> {
+        let attachments = match pod.spec.network {
+            NetworkMode::Cni => self.attachments,
+            _ => 0,
+        };
+        (0..attachments)
+            .map(|number| PlannedAttachment {
+                network: format!("net{number}"),
+                interface: format!("eth{number}"),
+                conflist: b"{}".to_vec(),
+                arguments: Vec::new(),
+                capability_arguments: String::new(),
+                configuration_arguments: Default::default(),
+            })
+            .collect()
+    }
+}
+
+/// One effect of a step: all of it, or one attachment's.
+struct Part<'a> {
+    step: Step,
+    attachment: Option<u32>,
+    changes: &'a [Change],
+}
+
+/// An effect that is waited for. Dropped before its end, it goes on alone.
+struct Running {
+    host: SimHost,
+    effect: u64,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.host.abandon(self.effect);
+    }
+}
+
+/// The end of an apply; true when its answer is to be nonsense.
+fn applied(end: Result<(), Mishap>) -> Result<bool, Failure> {
+    match end {
+        Ok(()) => Ok(false),
+        Err(Mishap::Nonsense) => Ok(true),
+        Err(Mishap::LoseAnswer) => Err(Failure::unknown(error("its answer was lost"))),
+        Err(_) => Err(Failure::not_done(error("it failed"))),
+    }
+}
+
+fn undone(end: Result<(), Mishap>) -> Result<(), StepError> {
+    end.map_err(|_| error("its undo failed"))
+}
+
+fn error(message: &str) -> StepError {
+    StepError::new(ErrorKind::Failed, message)
+}
+
+macro_rules! common {
+    () => {
+        fn deadline(&self, _pod: &Pod) -> Duration {
+            DEADLINE
+        }
+
+        fn quiet<'a>(&'a self, pod: &'a Pod) -> BoxFuture<'a, Result<(), StepError>> {
+            Box::pin(self.ground.quiet(pod, <Self::Step as StepType>::STEP))
+        }
+    };
+}
+
+impl Rung for SimRung<Create> {
+    type Step = Create;
+    common!();
+
+    fn probe<'a>(
+        &'a self,
+        pod: &'a Pod,
+        intent: &'a CreateIntent,
+    ) -> BoxFuture<'a, Probe<CreateOutput>> {
+        Box::pin(self.ground.probe(pod, Step::Create, move || {
+            let there = intent.sandbox_key.is_none() || self.ground.host.has(pod.id, Thing::File);
+            match there {
+                true => Probe::Complete(CreateOutput {}),
+                false => Probe::Absent,
+            }
+        }))
+    }
+
+    fn apply<'a>(
+        &'a self,
+        pod: &'a Pod,
+        intent: &'a CreateIntent,
+    ) -> BoxFuture<'a, Result<CreateOutput, Failure>> {
+        Box::pin(async move {
+            let file = [Change::Make(Thing::File)];
+            let changes = match intent.sandbox_key {
+                Some(_) => &file[..],
+                None => &[],
+            };
+            self.ground.apply(pod, Step::Create, changes).await?;
+            Ok(CreateOutput {})
+        })
+    }
+
+    fn undo<'a>(&'a self, pod: &'a Pod, _: Option<u32>) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async move {
+            let changes = [Change::Take(Thing::File)];
+            self.ground.undo(pod, Step::Create, &changes).await
+        })
+    }
+}
+
+impl Rung for SimRung<MountNetns> {
+    type Step = MountNetns;
+    common!();
+
+    fn probe<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _: &'a MountNetnsIntent,
+    ) -> BoxFuture<'a, Probe<MountNetnsOutput>> {
+        Box::pin(self.ground.probe(pod, Step::MountNetns, move || {
+            match self.ground.host.namespace(pod.id) {
+                Some(namespace) => Probe::Complete(MountNetnsOutput { namespace }),
+                None if self.ground.host.has(pod.id, Thing::Mount) => Probe::Partial,
+                None => Probe::Absent,
+            }
+        }))
+    }
+
+    fn apply<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _: &'a MountNetnsIntent,
+    ) -> BoxFuture<'a, Result<MountNetnsOutput, Failure>> {
+        Box::pin(async move {
+            let changes = [Change::Make(Thing::Mount)];
+            self.ground.apply(pod, Step::MountNetns, &changes).await?;
+            match self.ground.host.namespace(pod.id) {
+                Some(namespace) => Ok(MountNetnsOutput { namespace }),
+                None => Err(Failure::not_done(error("another is pinned below it"))),
+            }
+        })
+    }
+
+    fn undo<'a>(&'a self, pod: &'a Pod, _: Option<u32>) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async move {
+            let changes = [Change::Take(Thing::Mount)];
+            self.ground.undo(pod, Step::MountNetns, &changes).await
+        })
+    }
+}
+
+impl Rung for SimRung<ReadyNetwork> {
+    type Step = ReadyNetwork;
+    common!();
+
+    fn probe<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _: &'a ReadyNetworkIntent,
+    ) -> BoxFuture<'a, Probe<ReadyNetworkOutput>> {
+        Box::pin(self.ground.probe(pod, Step::ReadyNetwork, move || {
+            let plan = self.ground.plan(pod);
+            match self.ground.host.has(pod.id, Thing::Loopback) {
+                true => Probe::Complete(ReadyNetworkOutput { plan }),
+                false => Probe::Absent,
+            }
+        }))
+    }
+
+    fn apply<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _: &'a ReadyNetworkIntent,
+    ) -> BoxFuture<'a, Result<ReadyNetworkOutput, Failure>> {
+        Box::pin(async move {
+            let changes = [Change::Make(Thing::Loopback)];
+            self.ground.apply(pod, Step::ReadyNetwork, &changes).await?;
+            Ok(ReadyNetworkOutput {
+                plan: self.ground.plan(pod),
+            })
+        })
+    }
+
+    fn undo<'a>(&'a self, pod: &'a Pod, _: Option<u32>) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(self.ground.undo(pod, Step::ReadyNetwork, &[]))
+    }
+}
+
+impl Rung for SimRung<ConfigureCni> {
+    type Step = ConfigureCni;
+    common!();
+
+    fn probe<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _: &'a ConfigureCniIntent,
+    ) -> BoxFuture<'a, Probe<ConfigureCniOutput>> {
+        // What plugins have done can only be told where there are none.
+        Box::pin(
+            self.ground
+                .probe(pod, Step::ConfigureCni, move || match pod.plan.is_empty() {
+                    true => Probe::Complete(ConfigureCniOutput::default()),
+                    false => Probe::Unknown,
+                }),
+        )
+    }
+
+    fn apply<'a>(
+        &'a self,
+        pod: &'a Pod,
+        _: &'a ConfigureCniIntent,
+    ) -> BoxFuture<'a, Result<ConfigureCniOutput, Failure>> {
+        Box::pin(async move {
+            let mut results = Vec::new();
+            if pod.plan.is_empty() {
+                self.ground.apply(pod, Step::ConfigureCni, &[]).await?;
+            }
+            for (attachment, planned) in (0..).zip(&pod.plan) {
+                let changes = [
+                    Change::Make(Thing::Address(attachment)),
+                    Change::Make(Thing::Interface(attachment)),
+                ];
+                let part = Part {
+                    step: Step::ConfigureCni,
+                    attachment: Some(attachment),
+                    changes: &changes,
+                };
+                let nonsense = applied(self.ground.run(Site::Apply, pod, part).await)
+                    .map_err(|failure| failure.of_attachment(attachment))?;
+                if !nonsense {
+                    results.push(AttachmentResult {
+                        result: format!("{{\"interfaces\":[\"{}\"]}}", planned.interface),
+                        link_local: None,
+                    });
+                }
+            }
+            Ok(ConfigureCniOutput { results })
+        })
+    }
+
+    fn undo<'a>(
+        &'a self,
+        pod: &'a Pod,
+        attachment: Option<u32>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async move {
+            let Some(number) = attachment else {
+                return self.ground.undo(pod, Step::ConfigureCni, &[]).await;
+            };
+            let changes = [
+                Change::Take(Thing::Interface(number)),
+                Change::Take(Thing::Address(number)),
+            ];
+            let part = Part {
+                step: Step::ConfigureCni,
+                attachment,
+                changes: &changes,
+            };
+            undone(self.ground.run(Site::Undo, pod, part).await)
+        })
+    }
+}
+
+impl Rung for SimRung<Start> {
+    type Step = Start;
+    common!();
+
+    fn consumes_network(&self, _pod: &Pod) -> bool {
+        self.ground.consumes_network
+    }
+
+    fn probe<'a>(&'a self, pod: &'a Pod, _: &'a StartIntent) -> BoxFuture<'a, Probe<StartOutput>> {
+        Box::pin(self.ground.probe(pod, Step::Start, move || {
+            let host = &self.ground.host;
+            match (host.has(pod.id, Thing::RuntimeState), host.process(pod.id)) {
+                (true, Some(process)) => Probe::Complete(StartOutput {
+                    process,
+                    shim_address: None,
+                }),
+                (false, None) => Probe::Absent,
+                _ => Probe::Partial,
+            }
+        }))
+    }
+
+    fn apply<'a>(
+        &'a self,
+        pod: &'a Pod,
+        intent: &'a StartIntent,
+    ) -> BoxFuture<'a, Result<StartOutput, Failure>> {
+        Box::pin(async move {
+            let own = intent.network.as_ref().map(|network| network.namespace);
+            let owner = pod.owner().unwrap_or(pod.id);
+            if own.is_some() && own != self.ground.host.namespace(owner) {
+                return Err(Failure::not_done(error("that is not the namespace")));
+            }
+            let sandbox = match intent.consumes_network {
+                true => Change::MakeGreedy,
+                false => Change::Make(Thing::Sandbox),
+            };
+            let changes = [Change::Make(Thing::RuntimeState), sandbox];
+            self.ground.apply(pod, Step::Start, &changes).await?;
+            match self.ground.host.process(pod.id) {
+                Some(process) => Ok(StartOutput {
+                    process,
+                    shim_address: None,
+                }),
+                None => Err(Failure::not_done(error("it exited at once"))),
+            }
+        })
+    }
+
+    fn undo<'a>(&'a self, pod: &'a Pod, _: Option<u32>) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async move {
+            let changes = [
+                Change::Take(Thing::Sandbox),
+                Change::Take(Thing::RuntimeState),
+            ];
+            self.ground.undo(pod, Step::Start, &changes).await
+        })
+    }
+}
