@@ -53,8 +53,11 @@ fn owns(pod: &Pod, thing: Thing) -> bool {
 /// Things that a pod believes in and that are not there.
 fn missing(node: &Node, pod: &Pod) -> Vec<String> {
     let mut missing = Vec::new();
+    // What an undo that failed has left of it, nobody knows.
+    let owes = |step: Step| pod.debts.iter().any(|debt| debt.step == step);
+    let stands = |step: Step| pod.status(step) == Status::Done && !owes(step);
     let mut expect = |step: Step, thing: Thing| {
-        if pod.status(step) == Status::Done && !node.host.has(pod.id, thing) {
+        if stands(step) && !node.host.has(pod.id, thing) {
             missing.push(format!("{thing:?} of {} is not there", pod.id));
         }
     };
@@ -71,12 +74,11 @@ fn missing(node: &Node, pod: &Pod) -> Vec<String> {
     if pod.exited.is_none() {
         expect(Step::Start, Thing::Sandbox);
     }
-    if pod.status(Step::MountNetns) == Status::Done && pod.namespace != node.host.namespace(pod.id)
-    {
+    if stands(Step::MountNetns) && pod.namespace != node.host.namespace(pod.id) {
         missing.push(format!("{} has another namespace than recorded", pod.id));
     }
     let recorded = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
-    if pod.is_started() && recorded != node.host.process(pod.id) {
+    if stands(Step::Start) && pod.exited.is_none() && recorded != node.host.process(pod.id) {
         missing.push(format!("{} has another process than recorded", pod.id));
     }
     missing
