@@ -36,5 +36,8 @@ pub mod daemon;
 pub mod node;
 pub mod oracle;
 pub mod outside;
+pub mod plugins;
+pub mod raw;
 pub mod scene;
+pub mod source;
 pub mod wait;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +14,7 @@ use podwalk_tests::crash::{self, Moment};
 use podwalk_tests::daemon::{Config, Daemon};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::oracle::{Oracle, Places};
-use podwalk_tests::{scene, wait};
+use podwalk_tests::{outside, scene, wait};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,6 +84,7 @@ impl Table {
 
     /// One row: crash there, restart, look.
     fn crash_at(&self, moment: &Moment) -> Result<()> {
+        self.begin_anew()?;
         let config = self.listening(crash::CRASH_AT, &moment.to_string())?;
         let (mut daemon, ready) = Daemon::spawn(&config)?;
         let came_up = daemon.await_ready(&ready).is_ok();
@@ -94,6 +96,17 @@ impl Table {
         ensure!(!end.success(), "the daemon ended by itself: {end}");
         drop(daemon);
         self.recover()
+    }
+
+    /// As before the recorded walk: what only a first start does is done again.
+    fn begin_anew(&self) -> Result<()> {
+        if self.config.state_dir.exists() {
+            fs::remove_dir_all(&self.config.state_dir)?;
+        }
+        while outside::mounts_on(&self.config.netns_dir)? > 0 {
+            nix::mount::umount(&self.config.netns_dir)?;
+        }
+        Ok(())
     }
 
     fn recover(&self) -> Result<()> {

@@ -14,9 +14,10 @@ use podwalk_cni::{
 };
 use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::id::PodId;
+use podwalk_engine::pod::{Pod, Status};
 use podwalk_engine::record::PlannedAttachment;
 use podwalk_engine::spec::{PodSpec, Protocol};
-use podwalk_engine::step::NetworkMode;
+use podwalk_engine::step::{NetworkMode, Step};
 use serde_json::{Map, Value};
 
 /// The loaded conflists, and the runtime that uses them.
@@ -39,6 +40,18 @@ impl Networks {
     /// The CNI runtime.
     pub fn cni(&self) -> &Runtime {
         &self.cni
+    }
+
+    /// Takes over the attachments of an earlier process, so that CHECK is
+    /// allowed for them and a second ADD is not.
+    pub fn adopt<'a>(&self, pods: impl Iterator<Item = &'a Pod>) {
+        let attached = pods.filter(|pod| pod.status(Step::ConfigureCni) == Status::Done);
+        for pod in attached {
+            for planned in &pod.plan {
+                let attachment = Attachment::new(pod.id.to_string(), planned.interface.clone());
+                self.cni.adopt(attachment.id());
+            }
+        }
     }
 
     /// Takes in what the directory holds now.

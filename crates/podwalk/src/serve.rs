@@ -119,6 +119,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracing::error!(%pod, %reason, "a pod does not decode: it is in quarantine, with its bytes kept");
     }
     sweep::sweep(&config.netns_dir, instance, &plan);
+    host.networks
+        .adopt(plan.pods.iter().map(|planned| &planned.pod));
     let listener = socket::listen(&config.listen)?;
     tokio::spawn(watch::watch(engine.clone(), watched));
     tokio::spawn(watch_networks(

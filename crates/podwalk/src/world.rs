@@ -103,8 +103,9 @@ pub fn instance(state_dir: &Path) -> anyhow::Result<InstanceId> {
 
 fn parse_instance(text: &str) -> Option<InstanceId> {
     let text = text.trim();
-    let number = u32::from_str_radix(text, 16).ok()?;
-    (text.len() == 8).then_some(InstanceId(number.to_be_bytes()))
+    let digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = digits.then(|| u32::from_str_radix(text, 16).ok())??;
+    Some(InstanceId(number.to_be_bytes()))
 }
 
 /// On the platter, name and all, before any name on the host carries it.
