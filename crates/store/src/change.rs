@@ -1,5 +1,7 @@
 //! From a group of calls to one batch: what is written, what is removed.
 
+use std::collections::BTreeSet;
+
 use crate::format::SNAPSHOT_LIMIT;
 use crate::graves::{Grave, Graves};
 use crate::handle::Handle;
@@ -56,24 +58,25 @@ impl Change {
         Ok(change)
     }
 
-    /// The change that removes litter, from the front of `litter`.
+    /// The change that removes litter, from the front of `litter`. A set: what
+    /// is left over twice is still removed, and counted, once.
     ///
     /// # Errors
     /// As for [`Change::plan`].
     pub(crate) fn sweep(
-        litter: &mut Vec<Vec<u8>>,
+        litter: &mut BTreeSet<Vec<u8>>,
         db: &sled::Db,
         bound: usize,
     ) -> Result<Self, sled::Error> {
         let mut change = Self::default();
         while change.payload < bound
-            && let Some(key) = litter.pop()
+            && let Some(key) = litter.pop_first()
         {
             if let Some(value) = db.get(&key)? {
                 change.remove((key.into(), value), bound);
             }
         }
-        litter.append(&mut change.later);
+        litter.extend(change.later.drain(..));
         Ok(change)
     }
 

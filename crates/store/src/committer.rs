@@ -7,6 +7,7 @@
 //! barriers a power cut destroys acknowledged records. The log is five to
 //! seven times the payload, so the bound is far below a segment of 8 MiB.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -19,6 +20,7 @@ use crate::handle::Refused;
 use crate::job::{Answer, Group, Job, Work};
 use crate::key;
 use crate::lock::LockFile;
+use crate::mark::{Mark, MarkFile};
 use crate::meta::Meta;
 use crate::open::{self, SledFailure, guarded};
 use crate::point::point;
@@ -39,8 +41,10 @@ pub(crate) struct Committer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) jobs: Receiver<Job>,
     pub(crate) data: File,
+    pub(crate) mark: MarkFile,
+    pub(crate) epoch: u64,
     pub(crate) meta: Meta,
-    pub(crate) litter: Vec<Vec<u8>>,
+    pub(crate) litter: BTreeSet<Vec<u8>>,
     /// Payload since the last barrier, bytes.
     pub(crate) unsynced: usize,
     /// A call that did not fit into the last group.
@@ -67,7 +71,7 @@ impl Committer {
                     self.serve(group);
                 }
                 Next::Idle => self.rest(),
-                Next::Closed => return self.rest(),
+                Next::Closed => return self.end(),
             }
         }
     }
@@ -164,11 +168,18 @@ impl Committer {
         let _ = self.unasked_barrier();
     }
 
+    /// The orderly end: the mark, too, goes to the platter.
+    fn end(mut self) {
+        self.rest();
+        // As without an orderly end: the mark on the platter is an older one.
+        let _ = self.mark.sync();
+    }
+
     fn write(&mut self, mut change: Change, durability: Durability) -> Answer {
         if self.unsynced + change.payload > BARRIER_BYTES {
             self.unasked_barrier()?;
         }
-        self.litter.append(&mut change.later);
+        self.litter.extend(change.later.drain(..));
         let payload = change.payload;
         if !change.is_empty() {
             self.apply(change)?;
@@ -236,6 +247,12 @@ impl Committer {
         point!("store.synced");
         self.unsynced = 0;
         count(&self.shared.counters.barriers, 1);
+        let mark = Mark {
+            epoch: self.epoch,
+            batches: self.meta.batches,
+        };
+        // One that could not be set leaves an older one, which is true as well.
+        let _ = self.mark.set(mark);
         Ok(())
     }
 

@@ -52,7 +52,8 @@ pub fn copy_for_reading(dir: &Path) -> Result<JournalCopy, OpenError> {
 }
 
 fn take_copy(dir: &Path) -> Result<JournalCopy, OpenError> {
-    let original = OpenOptions::new(dir).sled_dir();
+    let options = OpenOptions::new(dir);
+    let original = options.sled_dir();
     if !original.join("db").exists() {
         return Err(OpenError::Missing {
             path: dir.to_owned(),
@@ -62,10 +63,12 @@ fn take_copy(dir: &Path) -> Result<JournalCopy, OpenError> {
         .prefix("podwalk-journal-")
         .tempdir()
         .map_err(OpenError::io("make a directory in", std::env::temp_dir()))?;
+    // Before the files: they are at least as far.
+    let mark = open::read_mark(&options)?;
     copy_files(&original, directory.path())?;
     open::prepare(directory.path())?;
     let loaded = open::load(directory.path(), CACHE_BYTES, DEADLINE)?;
-    let warnings = open::examine(&loaded, true);
+    let warnings = open::examine(&loaded, true, &mark);
     Ok(JournalCopy {
         report: open::report(&loaded.scan, warnings),
         graves: loaded.scan.graves,
@@ -127,12 +130,6 @@ impl JournalCopy {
 
     /// Whether the copy is of one moment.
     fn is_whole(&self) -> bool {
-        let torn = |warning: &Warning| {
-            matches!(
-                warning,
-                Warning::CensusMismatch { .. } | Warning::CensusMissing { .. }
-            )
-        };
-        !self.report.warnings.iter().any(torn)
+        !self.report.warnings.iter().any(Warning::is_loss)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::lock::Holder;
+use crate::holder::Holder;
 use crate::meta::Census;
 
 /// Why the journal was not opened. Nothing was changed in it.
@@ -90,6 +90,18 @@ pub enum Warning {
         /// What was found.
         found: Census,
     },
+    /// The journal ends before what is known to have been on the platter:
+    /// its file is damaged, or was replaced by an older one. Look for orphans
+    /// on the host.
+    #[error(
+        "the journal ends at batch {found}, and batch {written} was on the disk: look for orphans on the host, and at the disk"
+    )]
+    RolledBack {
+        /// The batch of the last mark.
+        written: u64,
+        /// The last batch that was found.
+        found: u64,
+    },
     /// An opening was cut before; what it left was deleted.
     #[error("an earlier opening was interrupted: {file} was deleted")]
     InterruptedOpening {
@@ -117,6 +129,18 @@ pub struct OpenReport {
     pub quarantined: usize,
     /// What an operator should know.
     pub warnings: Vec<Warning>,
+}
+
+impl Warning {
+    /// Whether records are missing, or came back.
+    pub fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            Warning::CensusMismatch { .. }
+                | Warning::CensusMissing { .. }
+                | Warning::RolledBack { .. }
+        )
+    }
 }
 
 impl OpenError {

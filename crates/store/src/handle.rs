@@ -11,6 +11,7 @@ use crate::graves::Graves;
 use crate::key::{self, Key};
 use crate::open::{SledFailure, guarded};
 use crate::scan::{self, Pair, RawRecords};
+use crate::space;
 
 /// A batch that was refused for want of space, and may be in the file all the
 /// same. Until the store is reopened it is hidden from readers; then it is
@@ -151,8 +152,14 @@ impl Handle {
                 detail: "it is closed until there is space to open it again".to_owned(),
             });
         };
-        guarded(|| read(db)).map_err(|failure: SledFailure| JournalError::Unreadable {
-            detail: failure.to_string(),
+        guarded(|| read(db)).map_err(|failure| JournalError::Unreadable {
+            detail: match failure {
+                // sled's handle keeps the error, and some reads meet it.
+                SledFailure::Error(error) if space::is_full(&error) => {
+                    format!("its disk is full ({error}); it can be read again when there is space")
+                }
+                failure => failure.to_string(),
+            },
         })
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::{OpenError, OpenReport, Warning};
 use crate::key;
 use crate::lock::LockFile;
+use crate::mark::{Mark, MarkFile};
 use crate::meta::{Census, Meta};
 use crate::point::point;
 use crate::scan::{self, Scan};
@@ -53,6 +54,11 @@ impl OpenOptions {
         self.dir.join("lock")
     }
 
+    /// The file that says how far the journal has been.
+    pub(crate) fn mark_path(&self) -> PathBuf {
+        self.dir.join("mark")
+    }
+
     /// The directory that is sled's.
     pub(crate) fn sled_dir(&self) -> PathBuf {
         self.dir.join("sled")
@@ -66,6 +72,7 @@ pub(crate) struct Opened {
     /// Our own descriptor on sled's file, for barriers: open from the first
     /// moment on, so that no write-back error is missed.
     pub(crate) data: File,
+    pub(crate) mark: MarkFile,
     pub(crate) meta: Meta,
     pub(crate) epoch: u64,
     pub(crate) scan: Scan,
@@ -81,40 +88,54 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
     fs::create_dir_all(&sled_dir).map_err(OpenError::io("make", &sled_dir))?;
     let lock = LockFile::take(&options.lock_path())?;
     point!("store.locked");
-    let swept = prepare(&sled_dir)?;
+    let mut warnings = prepare(&sled_dir)?;
     point!("store.swept");
+    let mark = read_mark(options)?;
     let existing = open_data(&sled_dir)?;
     let loaded = load(&sled_dir, options.cache_bytes, options.deadline)?;
     point!("store.loaded");
-    let existed = existing.is_some();
+    warnings.extend(examine(&loaded, existing.is_some(), &mark));
     let data = match existing {
         Some(data) => data,
         None => {
             File::open(data_path(&sled_dir)).map_err(OpenError::io("open", data_path(&sled_dir)))?
         }
     };
+    let mark_file =
+        MarkFile::open(&options.mark_path()).map_err(OpenError::io("open", options.mark_path()))?;
     sync_all(&options.dir, &sled_dir)?;
     point!("store.created");
-    let mut warnings = swept;
-    warnings.extend(examine(&loaded, existed));
     let meta = Meta {
         batches: loaded.meta.map_or(0, |meta| meta.batches),
         census: loaded.scan.census,
     };
-    let epoch = loaded.epoch.map_or(1, |last| last + 1);
+    let epoch = loaded.epoch.unwrap_or(0).max(mark.epoch) + 1;
     record_opening(&loaded.db, meta, epoch).map_err(|failure| refused(&sled_dir, failure))?;
     data.sync_data()
         .map_err(OpenError::io("sync", data_path(&sled_dir)))?;
+    point!("store.counted");
+    let batches = meta.batches;
+    mark_file
+        .set(Mark { epoch, batches })
+        .and_then(|()| mark_file.sync())
+        .map_err(OpenError::io("write", options.mark_path()))?;
     point!("store.opened");
     Ok(Opened {
         lock,
         db: loaded.db,
         data,
+        mark: mark_file,
         meta,
         epoch,
         report: report(&loaded.scan, warnings),
         scan: loaded.scan,
     })
+}
+
+/// How far the journal has been, by its mark.
+pub(crate) fn read_mark(options: &OpenOptions) -> Result<Mark, OpenError> {
+    let path = options.mark_path();
+    Mark::read(&path).map_err(OpenError::io("read", path))
 }
 
 /// What is done before sled may see its directory: an interrupted snapshot
@@ -319,7 +340,7 @@ fn read_everything(db: sled::Db) -> Result<Loaded, sled::Error> {
 
 /// What an operator should know of a store that has opened. `existed` is
 /// false if its file has just been made.
-pub(crate) fn examine(loaded: &Loaded, existed: bool) -> Vec<Warning> {
+pub(crate) fn examine(loaded: &Loaded, existed: bool, mark: &Mark) -> Vec<Warning> {
     let found = loaded.scan.census;
     let census = match loaded.meta {
         Some(meta) if meta.census != found => Some(Warning::CensusMismatch {
@@ -329,9 +350,17 @@ pub(crate) fn examine(loaded: &Loaded, existed: bool) -> Vec<Warning> {
         None if existed || found != Census::default() => Some(Warning::CensusMissing { found }),
         _ => None,
     };
+    let batches = loaded.meta.map_or(0, |meta| meta.batches);
+    let rolled_back = (batches < mark.batches).then_some(Warning::RolledBack {
+        written: mark.batches,
+        found: batches,
+    });
     let count = loaded.scan.unknown_keys;
     let unknown = (count > 0).then_some(Warning::UnknownKeys { count });
-    census.into_iter().chain(unknown).collect()
+    [census, rolled_back, unknown]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Counts the opening. The caller syncs it, so that no epoch is used twice.

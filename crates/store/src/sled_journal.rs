@@ -15,7 +15,7 @@ use crate::committer::Committer;
 use crate::error::{OpenError, OpenReport};
 use crate::handle::RawRecord;
 use crate::job::{Job, Work};
-use crate::open::{self, OpenOptions};
+use crate::open::{self, OpenOptions, Opened};
 use crate::shared::{Health, Shared, Stats};
 use crate::space;
 
@@ -45,6 +45,10 @@ impl SledJournal {
         for warning in &opened.report.warnings {
             tracing::error!(journal = %options.dir.display(), "{warning}");
         }
+        Self::start(options, opened)
+    }
+
+    fn start(options: OpenOptions, opened: Opened) -> Result<Self, OpenError> {
         let dir = options.dir.clone();
         let scan = opened.scan;
         let shared = Arc::new(Shared::new(options, opened.db, scan.graves, scan.replay));
@@ -53,8 +57,10 @@ impl SledJournal {
             shared: Arc::clone(&shared),
             jobs,
             data: opened.data,
+            mark: opened.mark,
+            epoch: opened.epoch,
             meta: opened.meta,
-            litter: scan.litter,
+            litter: scan.litter.into_iter().collect(),
             unsynced: 0,
             carried: None,
             doubtful: None,

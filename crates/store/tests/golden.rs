@@ -3,6 +3,12 @@
 //! They were written by the first release and are read by every later one.
 //! While the format is not released, `PODWALK_WRITE_GOLDEN=1` writes them anew.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by panicking"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -116,7 +116,7 @@ fn removals_over_the_bound_are_litter_until_they_are_swept() {
     }
     let mut change = bench.bury(1, 6);
     assert!(change.payload <= BOUND, "{}", change.payload);
-    let mut litter = std::mem::take(&mut change.later);
+    let mut litter: BTreeSet<_> = change.later.drain(..).collect();
     assert!(!litter.is_empty());
     let found = crate::scan::scan(bench.db.iter()).unwrap();
     assert_eq!(found.replay.pods, [], "litter is of no pod");
@@ -135,9 +135,30 @@ fn removals_over_the_bound_are_litter_until_they_are_swept() {
 }
 
 #[test]
+fn what_two_compactions_left_over_is_counted_once() {
+    let mut bench = Bench::new();
+    for sequence in 0..6 {
+        bench.append(vec![sized(1, sequence, 30_000)]);
+    }
+    let mut litter = BTreeSet::new();
+    for sequence in [6, 7] {
+        let mut change = bench.plan(vec![Work::compact(snapshot(1, sequence)).unwrap()]);
+        bench.write(&change);
+        litter.extend(change.later.drain(..));
+    }
+    while !litter.is_empty() {
+        let change = Change::sweep(&mut litter, &bench.db, BOUND).unwrap();
+        bench.write(&change);
+    }
+    let found = crate::scan::scan(bench.db.iter()).unwrap();
+    assert_eq!(found.replay.pods, [(pod_id(1), vec![snapshot(1, 7)])]);
+    assert_eq!(found.census.pairs, 1);
+}
+
+#[test]
 fn litter_that_is_gone_already_is_no_change() {
     let bench = Bench::new();
-    let mut litter = vec![b"p-nothing".to_vec()];
+    let mut litter = BTreeSet::from([b"p-nothing".to_vec()]);
     let change = Change::sweep(&mut litter, &bench.db, BOUND).unwrap();
     assert!(change.is_empty() && litter.is_empty());
 }

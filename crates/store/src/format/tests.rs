@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::samples::{entry, note, obituary, sized, snapshot};
+use crate::samples::{entry, every_record, note, obituary, sized, snapshot};
 use crate::strategies;
 
 proptest! {
@@ -160,6 +160,16 @@ fn records_and_obituaries_are_not_taken_for_each_other() {
         decode(&gone),
         Err(DecodeError::BadMagic { found: *b"PWLO" })
     );
+}
+
+#[test]
+fn no_two_kinds_of_record_share_their_bytes() {
+    let records = every_record();
+    let encoded: std::collections::BTreeSet<_> = records
+        .iter()
+        .map(|(_, record)| encode(entry(1, 0, record.clone())).unwrap())
+        .collect();
+    assert_eq!(encoded.len(), records.len());
 }
 
 #[test]

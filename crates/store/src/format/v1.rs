@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 
 use podwalk_engine::{pod, record};
 
+mod common;
 mod pods;
 mod records;
 mod specs;
+mod steps;
 
 use pods::Obituary;
 pub(super) use records::Record;

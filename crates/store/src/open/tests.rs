@@ -1,1 +1,214 @@
-//!
+//! Opening what is there, whatever is there.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::format;
+use crate::key::Key;
+use crate::samples::{note, pod_id};
+
+fn options(dir: &TempDir) -> OpenOptions {
+    OpenOptions {
+        cache_bytes: 4 << 20,
+        ..OpenOptions::new(dir.path().join("state/journal"))
+    }
+}
+
+/// A journal with one record in it, closed.
+fn journal() -> (TempDir, OpenOptions) {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir);
+    let opened = open(&options).unwrap();
+    let mut meta = opened.meta;
+    let bytes = format::encode(note(1, 0)).unwrap();
+    let key = Key::Record {
+        pod: pod_id(1),
+        sequence: 0,
+        chunk: 0,
+    };
+    meta.census.add(&key.bytes(), &bytes);
+    opened.db.insert(key.bytes(), bytes).unwrap();
+    opened.db.insert(key::META, &meta.bytes()).unwrap();
+    opened.db.flush().unwrap();
+    drop(opened);
+    (dir, options)
+}
+
+#[test]
+fn a_journal_is_made_with_its_directories() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir);
+    let opened = open(&options).unwrap();
+    assert_eq!(
+        (opened.epoch, opened.report.clone()),
+        (1, OpenReport::default())
+    );
+    for file in ["lock", "sled/conf", "sled/db"] {
+        assert!(options.dir.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn every_opening_counts() {
+    let (_dir, options) = journal();
+    for epoch in 2..5 {
+        let opened = open(&options).unwrap();
+        assert_eq!(opened.epoch, epoch);
+        assert_eq!(opened.report.warnings, []);
+        assert_eq!((opened.report.pods, opened.report.records), (1, 1));
+    }
+}
+
+#[test]
+fn an_open_journal_is_not_opened_twice() {
+    let (_dir, options) = journal();
+    let _held = open(&options).unwrap();
+    let refused = open(&options).err().expect("refused");
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
+}
+
+#[test]
+fn what_an_interrupted_opening_left_is_deleted_and_said() {
+    let (_dir, options) = journal();
+    let file = "snap.0000000000F00000.generating";
+    fs::write(options.sled_dir().join(file), b"half a snapshot").unwrap();
+    let opened = open(&options).unwrap();
+    let file = file.to_owned();
+    assert_eq!(
+        opened.report.warnings,
+        [Warning::InterruptedOpening { file }]
+    );
+    assert_eq!(opened.report.records, 1);
+    drop(opened);
+    assert_eq!(open(&options).unwrap().report.warnings, []);
+}
+
+#[test]
+fn blobs_are_refused_and_left_alone() {
+    let (_dir, options) = journal();
+    let blob = options.sled_dir().join("blobs/17");
+    fs::write(&blob, b"no value of ours").unwrap();
+    let refused = open(&options).err().expect("refused").to_string();
+    assert!(refused.contains("sled/blobs is not empty"), "{refused}");
+    fs::remove_file(&blob).unwrap();
+    assert_eq!(open(&options).unwrap().report.records, 1);
+}
+
+#[test]
+fn a_value_that_was_lost_in_silence_is_noticed_once() {
+    let (_dir, options) = journal();
+    let opened = open(&options).unwrap();
+    let written = opened.meta.census;
+    let key = opened.db.iter().keys().last().unwrap().unwrap();
+    opened.db.remove(key).unwrap();
+    opened.db.flush().unwrap();
+    drop(opened);
+    let opened = open(&options).unwrap();
+    let found = Census::default();
+    let expected = [Warning::CensusMismatch { written, found }];
+    assert_eq!(opened.report.warnings, expected);
+    drop(opened);
+    assert_eq!(open(&options).unwrap().report.warnings, []);
+}
+
+#[test]
+fn lost_bookkeeping_is_noticed() {
+    let (_dir, options) = journal();
+    let opened = open(&options).unwrap();
+    let found = opened.meta.census;
+    opened.db.remove(key::META).unwrap();
+    opened.db.insert(b"zoo", b"lion").unwrap();
+    opened.db.flush().unwrap();
+    drop(opened);
+    let opened = open(&options).unwrap();
+    let expected = [
+        Warning::CensusMissing { found },
+        Warning::UnknownKeys { count: 1 },
+    ];
+    assert_eq!(opened.report.warnings, expected);
+}
+
+#[test]
+fn a_journal_that_ends_before_its_mark_is_noticed_once() {
+    let (_dir, options) = journal();
+    let mark = Mark {
+        epoch: 70,
+        batches: 9,
+    };
+    MarkFile::open(&options.mark_path())
+        .unwrap()
+        .set(mark)
+        .unwrap();
+    let opened = open(&options).unwrap();
+    let (written, found) = (9, 0);
+    let expected = [Warning::RolledBack { written, found }];
+    assert_eq!(opened.report.warnings, expected);
+    assert_eq!(opened.epoch, 71, "no epoch is used twice");
+    drop(opened);
+    let opened = open(&options).unwrap();
+    assert_eq!((opened.report.warnings, opened.epoch), (vec![], 72));
+}
+
+#[test]
+fn another_programs_store_is_refused_with_its_path() {
+    let dir = TempDir::new().unwrap();
+    let options = options(&dir);
+    let other = sled::Config::new().path(options.sled_dir());
+    drop(other.segment_size(512 << 10).open().unwrap());
+    let refused = open(&options).err().expect("refused").to_string();
+    assert!(
+        refused.contains("state/journal/sled is damaged"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn damaged_settings_of_sleds_cost_nothing() {
+    let (_dir, options) = journal();
+    fs::write(options.sled_dir().join("conf"), b"nonsense").unwrap();
+    let opened = open(&options).unwrap();
+    assert_eq!((opened.report.records, opened.report.warnings), (1, vec![]));
+}
+
+#[test]
+fn a_directory_that_is_a_file_is_refused_with_its_path() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("state"), b"").unwrap();
+    let refused = open(&options(&dir)).err().expect("refused").to_string();
+    assert!(refused.starts_with("cannot make "), "{refused}");
+    assert!(refused.contains("state/journal/sled"), "{refused}");
+}
+
+#[test]
+fn a_store_whose_lock_is_never_freed_does_not_hang_the_daemon() {
+    let (_dir, mut options) = journal();
+    // sled's own lock, held by somebody who does not know of ours.
+    let held = sled::Config::new()
+        .path(options.sled_dir())
+        .segment_size(SEGMENT_BYTES)
+        .open()
+        .unwrap();
+    options.deadline = Duration::from_millis(200);
+    let refused = open(&options).err().expect("refused");
+    assert!(
+        matches!(refused, OpenError::Damaged { .. } | OpenError::Hung { .. }),
+        "{refused}"
+    );
+    drop(held);
+    options.deadline = Duration::from_secs(60);
+    assert_eq!(open(&options).unwrap().report.records, 1);
+}
+
+#[test]
+fn a_panic_becomes_a_failure_with_its_words() {
+    let said = |failure: SledFailure| failure.to_string();
+    let text = guarded::<()>(|| panic!("page {}", 7)).unwrap_err();
+    assert_eq!(said(text), "the storage engine panicked: page 7");
+    let literal = guarded::<()>(|| panic!("lost")).unwrap_err();
+    assert_eq!(said(literal), "the storage engine panicked: lost");
+    let other = guarded::<()>(|| std::panic::panic_any(7)).unwrap_err();
+    assert_eq!(
+        said(other),
+        "the storage engine panicked: without a message"
+    );
+}

@@ -2,11 +2,9 @@
 
 use podwalk_engine::pod;
 
-use super::records::{
-    AttachmentResult, Cause, Goal, Intent, NetnsIdentity, PlannedAttachment, PodId, Stamp,
-    StartOutput, Step, StepError,
-};
+use super::common::{Cause, Goal, PodId, Stamp, Step, StepError};
 use super::specs::PodSpec;
+use super::steps::{AttachmentResult, Intent, NetnsIdentity, PlannedAttachment, StartOutput};
 use super::{frozen_enum, frozen_struct};
 
 frozen_struct! {

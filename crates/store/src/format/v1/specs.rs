@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use podwalk_engine::{spec, step};
 
-use super::records::PodId;
+use super::common::PodId;
 use super::{frozen_enum, frozen_struct};
 
 frozen_struct! {
