@@ -1,0 +1,100 @@
+# What there is to do here. Everything runs on Debian 12 with Rust, as root: the tests make
+# namespaces, mounts and cgroups, all in test nodes of their own.
+#
+#   make test    everything: setup, build, lint, all tests
+#   make demo    a story with three pods, a crash and its recovery
+#   make lint    format, clippy, dependencies (if cargo-deny is there), house rules
+#   make deny    dependencies: licences, bans, sources, advisories
+#   make fuzz    each fuzz target for FUZZ_SECONDS
+#   make setup   installs what Debian has and we need
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+export CARGO_TERM_COLOR ?= auto
+
+CARGO ?= cargo
+FUZZ_SECONDS ?= 30
+SKIPPED := $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
+PACKAGES := containernetworking-plugins crun runc iproute2 nftables iptables jq \
+	busybox-static util-linux mount iputils-ping
+
+.PHONY: help setup build lint test demo deny fuzz clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# Installs only what is missing, and says nothing when that is nothing.
+setup:
+	@missing=(); \
+	for package in $(PACKAGES); do \
+		status=$$(dpkg-query -W -f='$${db:Status-Status}' "$$package" 2>/dev/null || true); \
+		[ "$$status" = installed ] || missing+=("$$package"); \
+	done; \
+	command -v cc >/dev/null || missing+=(gcc libc6-dev); \
+	if [ $${#missing[@]} -gt 0 ]; then \
+		echo "installing $${missing[*]}"; \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+			echo "run this as root on Debian, or install them by hand" >&2; exit 1; \
+		fi; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq; \
+		apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
+
+build:
+	@$(CARGO) build --workspace --bins --locked
+
+lint:
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@if command -v cargo-deny >/dev/null; then \
+		$(CARGO) deny --offline --log-level error check licenses bans sources; \
+	fi
+	@$(CARGO) test --package podwalk-tests --test tidy --locked --quiet
+
+# The doc tests come first, because the last line is the runner's own count. A test that its machine
+# cannot run says so in a file; without root none of the kernel's tests can, and with CI set that is
+# a failure.
+test: setup build lint
+	@rm -f "$(SKIPPED)"
+	@$(CARGO) build --workspace --examples --locked
+	@$(CARGO) test --workspace --doc --locked --quiet
+	@export PODWALK_SKIPPED_LOG="$(SKIPPED)"; \
+	if command -v cargo-nextest >/dev/null; then \
+		$(CARGO) nextest run --workspace --locked --no-fail-fast --show-progress none \
+			--status-level fail --final-status-level slow; \
+	else \
+		status=0; \
+		$(CARGO) test --workspace --lib --bins --tests --locked --no-fail-fast \
+			2>&1 | tee "$(SKIPPED).log" | grep -Ev '^test .* \.\.\. ok$$|^$$' || status=$$?; \
+		awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
+			END { print passed " passed, " failed " failed, " ignored " ignored" }' \
+			"$(SKIPPED).log"; \
+		exit $$status; \
+	fi
+	@if [ -s "$(SKIPPED)" ]; then echo "not run on this machine:"; sort -u "$(SKIPPED)"; fi
+
+demo: setup
+	@$(CARGO) build --workspace --bins --locked
+	@demo/demo.sh
+
+# About two and a half minutes to install, where it is missing; the advisories need the network.
+deny:
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	@$(CARGO) deny check
+
+# Stable Rust will do: the variable turns on the sanitizer's flags.
+fuzz:
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@for target in $$($(CARGO) fuzz list); do \
+		mkdir -p "fuzz/corpus/$$target"; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" \
+			-- -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
+	done
+
+clean:
+	@$(CARGO) clean
