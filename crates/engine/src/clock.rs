@@ -23,11 +23,15 @@ pub struct Stamp {
 
 impl Stamp {
     /// How long before this moment `earlier` was; zero if it was not before.
+    ///
+    /// Of another boot's moment at least this boot's age is known, however
+    /// wrong the wall clock was in one of them.
     pub fn since(&self, earlier: &Stamp) -> Duration {
         let nanoseconds = if self.boot == earlier.boot {
             self.boottime_ns.saturating_sub(earlier.boottime_ns)
         } else {
-            self.wall_ns.saturating_sub(earlier.wall_ns)
+            let by_the_wall = self.wall_ns.saturating_sub(earlier.wall_ns);
+            by_the_wall.max(self.boottime_ns)
         };
         Duration::from_nanos(nanoseconds)
     }

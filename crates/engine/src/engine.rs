@@ -19,7 +19,7 @@ use crate::ports::{Durability, Journal, JournalError, Spawn};
 use crate::record::{Cause, Entry, Goal, Observation, ProcessIdentity, Record};
 use crate::recovery::{HostFacts, RecoveryPlan, recovery_plan};
 use crate::rungs::Rungs;
-use crate::spec::PodSpec;
+use crate::spec::{PodKey, PodSpec};
 use crate::step::{NetworkMode, Step};
 
 mod admit;
@@ -143,7 +143,7 @@ impl Engine {
         let inner = Inner {
             events: Events::new(parts.journal.epoch()),
             pods: Mutex::new(Registry::new(plan.pods.iter().map(|plan| plan.pod.clone()))),
-            graves: Mutex::new(replay.obituaries.into()),
+            graves: Mutex::new(plan.still_buried(replay.obituaries)),
             quarantined: Mutex::new(plan.quarantined.clone()),
             closing: AtomicBool::new(false),
             gate: Gate::new(parts.config.recovery_at_once),
@@ -215,6 +215,8 @@ impl Engine {
         let admitted = self.inner.admit(id, spec, Step::AttachLate)?;
         let id = admitted.slot.id;
         let joined = admitted.birth.is_none();
+        // Who joins a walk that was to stop half way up wants all of it.
+        admitted.slot.raise_hold(Step::AttachLate);
         let end = admitted.slot.wait(Wanted::Running);
         self.set_off(admitted);
         end.await.unwrap_or(Err(EngineError::Closing))?;
@@ -297,9 +299,10 @@ impl Engine {
             let record = |pod: &Pod| {
                 let current = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
                 let news = pod.goal == Goal::Run && pod.is_started() && current == Some(process);
-                news.then_some(Record::Observed(Observation::Exited { code }))
+                let exited = Record::Observed(Observation::Exited { code });
+                news.then_some((exited, Durability::Power))
             };
-            let written = inner.record(&slot, Durability::Power, record).await;
+            let written = inner.record(&slot, record).await;
             if let Err(error) = written {
                 tracing::warn!(pod = %slot.id, %error, "an exit could not be recorded");
             }
@@ -339,8 +342,8 @@ impl Engine {
                 attachment,
                 reason,
             };
-            let record = |_: &Pod| Some(Record::Observed(record));
-            let written = inner.record(&slot, Durability::Power, record).await;
+            let record = |_: &Pod| Some((Record::Observed(record), Durability::Power));
+            let written = inner.record(&slot, record).await;
             Inner::kick(&inner, &slot);
             written
         });
@@ -467,6 +470,13 @@ impl Inner {
     fn sandbox_key(&self, id: PodId, mode: &NetworkMode) -> Option<String> {
         mode.has_own_namespace()
             .then(|| format!("{}/{id}", self.config.netns_dir))
+    }
+
+    /// The key of a pod that is gone.
+    fn buried_key(&self, id: PodId) -> Option<PodKey> {
+        let graves = self.graves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pods = graves.iter().map(|grave| &grave.pod);
+        pods.find(|pod| pod.id == id).map(|pod| pod.spec.key())
     }
 
     fn lay_to_rest(&self, obituary: Obituary) {

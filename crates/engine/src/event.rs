@@ -45,7 +45,8 @@ pub struct Event {
 pub struct Subscription {
     /// Events after the cursor that are still known.
     pub backlog: Vec<Event>,
-    /// The cursor was of another opening or too old: look at all pods anew.
+    /// The cursor was of another opening, too old, or never given out: look at
+    /// all pods anew.
     pub gap: bool,
     /// What comes. It ends when the listener falls too far behind.
     pub live: mpsc::Receiver<Event>,
@@ -136,7 +137,8 @@ impl Events {
         let (sender, live) = mpsc::channel(BACKLOG);
         stage.listeners.push(sender);
         let first = stage.window.front().map_or(1, |event| event.cursor.number);
-        let known = |cursor: Cursor| cursor.epoch == self.epoch && cursor.number + 1 >= first;
+        let told = first.saturating_sub(1)..=stage.told;
+        let known = |cursor: Cursor| cursor.epoch == self.epoch && told.contains(&cursor.number);
         let (backlog, gap) = match since {
             None => (Vec::new(), false),
             Some(cursor) if known(cursor) => {

@@ -33,7 +33,9 @@ pub fn plan(pod: &Pod, facts: &Facts) -> Vec<Next> {
 fn suppose(pod: &mut Pod, facts: &mut Facts, next: &Next) {
     facts.found = None;
     match next {
-        Next::Rest | Next::Forget | Next::Adopt(_) | Next::NoteExit => {}
+        Next::Rest | Next::Forget => {}
+        Next::NoteExit => pod.suppose_exit(),
+        Next::Adopt(step) => pod.suppose(*step, Status::Done),
         Next::Look(step) => facts.found = Some((*step, supposed(pod, *step))),
         Next::Climb(step, _) => {
             pod.suppose(*step, Status::Done);

@@ -54,7 +54,8 @@ pub struct Pod {
     pub exited: Option<Exit>,
     /// The walk is on its way down to Created, to climb again (rule 8).
     pub restarting: bool,
-    /// Set while something is owed after Stop or Remove were answered.
+    /// Set when Stop or Remove were answered while something was owed: of a
+    /// Stop until the pod is down, of a Remove for ever.
     pub outlived: Option<Goal>,
     /// What is owed.
     pub debts: Vec<Debt>,
@@ -175,6 +176,12 @@ impl Pod {
         let mut open: Vec<u32> = open.map(|(index, _)| index).collect();
         open.reverse();
         open
+    }
+
+    /// Whether everything above Created is undone: what Stop is to come to.
+    pub fn is_down(&self) -> bool {
+        let above = &self.slots[Step::MountNetns.rank()..];
+        above.iter().all(|slot| slot.status == Status::Never)
     }
 
     /// Whether everything that was made for it is gone.

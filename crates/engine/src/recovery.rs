@@ -17,7 +17,7 @@ use crate::clock::Stamp;
 use crate::decide::{Facts, Next, Policy};
 use crate::id::{BootId, PodId};
 use crate::plan::plan;
-use crate::pod::{Obituary, Pod, fold};
+use crate::pod::{FoldError, Obituary, Pod, fold};
 use crate::ports::Replay;
 use crate::record::{Entry, Goal, Observation, Record};
 use crate::step::Step;
@@ -74,6 +74,13 @@ pub enum Verdict {
 }
 
 impl RecoveryPlan {
+    /// The obituaries of those whom the reboot has not brought back.
+    pub(crate) fn still_buried<C: FromIterator<Obituary>>(&self, all: Vec<Obituary>) -> C {
+        let living: BTreeSet<PodId> = self.pods.iter().map(|planned| planned.pod.id).collect();
+        let buried = |obituary: &Obituary| !living.contains(&obituary.pod.id);
+        all.into_iter().filter(buried).collect()
+    }
+
     /// The reboot's records, in batches that the journal takes. A pod's own
     /// are never parted.
     pub fn reboot_batches(&self) -> Vec<Vec<Entry>> {
@@ -97,17 +104,26 @@ pub fn recovery_plan(replay: &Replay, host: &HostFacts) -> RecoveryPlan {
         }
     }
     let ends = ends_of_boots(replay, &pods);
-    let previous = previous_boot(replay, &pods, host.now.boot);
-    for pod in &mut pods {
-        if pod.last.boot != host.now.boot {
-            recovery.reboot.push(rebooted(pod, &ends, host));
+    pods.retain_mut(|pod| {
+        if pod.last.boot == host.now.boot {
+            return true;
         }
-    }
-    for obituary in revived(replay, &pods, previous, &ends) {
+        let folded = rebooted(pod, &ends, host);
+        let kept = folded.is_ok();
+        match folded {
+            Ok(entry) => recovery.reboot.push(entry),
+            Err(error) => recovery.quarantined.push((pod.id, error.to_string())),
+        }
+        kept
+    });
+    for obituary in revived(replay, &pods, host.now.boot, &ends) {
         let mut pod = obituary.pod.clone();
-        recovery.reboot.push(reborn(&mut pod));
-        recovery.reboot.push(rebooted(&mut pod, &ends, host));
-        pods.push(pod);
+        let reborn = reborn(&mut pod);
+        // What cannot be continued stays buried.
+        if let Ok(rebooted) = rebooted(&mut pod, &ends, host) {
+            recovery.reboot.extend([reborn, rebooted]);
+            pods.push(pod);
+        }
     }
     pods.sort_by_key(|pod| (pod.owner().is_some(), pod.id));
     recovery.pods = pods.into_iter().map(|pod| planned(pod, host)).collect();
@@ -139,17 +155,12 @@ fn ends_of_boots(replay: &Replay, pods: &[Pod]) -> BTreeMap<BootId, u64> {
     ends
 }
 
-/// The boot before this one, as far as the journal knows.
-fn previous_boot(replay: &Replay, pods: &[Pod], current: BootId) -> Option<BootId> {
-    let obituaries = replay.obituaries.iter().map(|obituary| &obituary.pod);
-    let stamps = pods.iter().chain(obituaries).map(|pod| pod.last);
-    let old = stamps.filter(|stamp| stamp.boot != current);
-    old.max_by_key(|stamp| stamp.wall_ns)
-        .map(|stamp| stamp.boot)
-}
-
 /// Folds the reboot into the pod; answers the record.
-fn rebooted(pod: &mut Pod, ends: &BTreeMap<BootId, u64>, host: &HostFacts) -> Entry {
+fn rebooted(
+    pod: &mut Pod,
+    ends: &BTreeMap<BootId, u64>,
+    host: &HostFacts,
+) -> Result<Entry, FoldError> {
     let from = pod.last.boot;
     let record = Observation::Rebooted {
         from,
@@ -162,9 +173,8 @@ fn rebooted(pod: &mut Pod, ends: &BTreeMap<BootId, u64>, host: &HostFacts) -> En
         stamp: host.now,
         record: Record::Observed(record),
     };
-    let folded = pod.apply(&entry);
-    debug_assert_eq!(folded, Ok(()), "a reboot can follow every record");
-    entry
+    pod.apply(&entry)?;
+    Ok(entry)
 }
 
 /// Whether DEL was recorded so late that the disk may not know of it.
@@ -180,21 +190,23 @@ fn may_be_back(pod: &Pod, ends: &BTreeMap<BootId, u64>) -> bool {
 fn revived<'a>(
     replay: &'a Replay,
     pods: &[Pod],
-    previous: Option<BootId>,
+    current: BootId,
     ends: &BTreeMap<BootId, u64>,
 ) -> Vec<&'a Obituary> {
     let living: BTreeSet<PodId> = pods.iter().map(|pod| pod.id).collect();
     let due = |obituary: &&Obituary| {
         let pod = &obituary.pod;
-        Some(pod.last.boot) == previous && may_be_back(pod, ends) && !living.contains(&pod.id)
+        pod.last.boot != current && may_be_back(pod, ends) && !living.contains(&pod.id)
     };
     replay.obituaries.iter().filter(due).collect()
 }
 
-/// The record that an obituary's pod goes on from.
+/// The record that an obituary's pod goes on from. Its Remove was answered, so
+/// it is in no list but the ledger.
 fn reborn(pod: &mut Pod) -> Entry {
     let sequence = pod.next_sequence;
-    pod.next_sequence += 1;
+    pod.next_sequence = pod.next_sequence.saturating_add(1);
+    pod.outlived = Some(Goal::Remove);
     Entry {
         pod: pod.id,
         sequence,

@@ -57,6 +57,7 @@ impl Inner {
             return Ok(Admitted { slot, birth: None });
         }
         self.journal.admits()?;
+        self.check_id(&registry, id)?;
         check_holders(&registry, &spec)?;
         check_owner(&registry, &spec)?;
         let records = self.first_records(id, spec);
@@ -64,6 +65,16 @@ impl Inner {
         registry.insert(slot.clone());
         let birth = Some(Birth { records, pen });
         Ok(Admitted { slot, birth })
+    }
+
+    /// An id names one pod, for ever: its records are never continued by
+    /// another's.
+    fn check_id(&self, registry: &Registry, id: PodId) -> Result<(), EngineError> {
+        let living = registry.slot(id).map(|slot| slot.pod().spec.key());
+        match living.or_else(|| self.buried_key(id)) {
+            Some(key) => Err(EngineError::IdTaken { id, key }),
+            None => Ok(()),
+        }
     }
 
     /// What a pod begins with, in one batch.

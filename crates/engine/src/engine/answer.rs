@@ -50,7 +50,8 @@ pub(crate) fn verdict(
             id: pod.id,
             debts: pod.debts.clone(),
         })),
-        Wanted::Goal(goal) if pod.goal >= goal && is_down(pod) => Some(Ok(())),
+        // Removed is only who is buried: nobody rests on the way there.
+        Wanted::Goal(Goal::Stop) if pod.goal >= Goal::Stop && pod.is_down() => Some(Ok(())),
         _ if closing => Some(Err(EngineError::Closing)),
         _ => None,
     }
@@ -67,11 +68,6 @@ pub(crate) fn buried(pod: &Pod, wanted: Wanted) -> Result<(), EngineError> {
 fn reached(pod: &Pod, step: Step) -> bool {
     let mut below = pod.spec.network.ladder().iter().filter(|s| **s <= step);
     below.all(|step| pod.status(*step) == Status::Done)
-}
-
-fn is_down(pod: &Pod) -> bool {
-    let above = &pod.slots[Step::MountNetns.rank()..];
-    above.iter().all(|slot| slot.status == Status::Never)
 }
 
 /// Why a pod that was to run does not: the first cause first.

@@ -13,7 +13,7 @@ use crate::engine::error::EngineError;
 use crate::engine::point;
 use crate::engine::slot::Slot;
 use crate::error::{ErrorKind, StepError};
-use crate::pod::{FoldError, Obituary, Pod};
+use crate::pod::{FoldError, Obituary, Pod, Status};
 use crate::ports::{Durability, Failure, JournalError, Probe};
 use crate::record::{Cause, Entry, Goal, Observation, Output, Record};
 use crate::step::Step;
@@ -80,10 +80,22 @@ impl Inner {
             let (pod, facts) = slot.facts(self.clock.now(), self.config.policy, self.is_closing());
             let next = decide(&pod, &facts);
             slot.answer(|pod, wanted| verdict(pod, &next, facts.closing, wanted));
-            let turn = self.act(slot, &pod, next).await;
+            let turn = match self.refuses_work(&next) {
+                Some(poisoned) => Err(poisoned),
+                None => self.act(slot, &pod, next).await,
+            };
             if !self.after_turn(slot, turn).await {
                 return;
             }
+        }
+    }
+
+    /// After a failed sync no effect is begun, for it could not be recorded.
+    fn refuses_work(&self, next: &Next) -> Option<JournalError> {
+        let poisoned = |error: &JournalError| matches!(error, JournalError::Poisoned { .. });
+        match next {
+            Next::Rest => None,
+            _ => self.journal.admits().err().filter(poisoned),
         }
     }
 
@@ -138,11 +150,17 @@ impl Inner {
             Next::Descend(step) => self.descend(slot, pod, step).await?,
             Next::Owe { wait, .. } => {
                 slot.disinherit();
+                // A debt may live for years, and every try is a record.
+                self.shorten(slot).await;
                 self.pause(slot, wait).await;
             }
             Next::Outlive(goal) => {
-                let outlived = Record::Observed(Observation::Outlived { goal });
-                self.write(slot, Durability::Power, outlived).await?;
+                // Forgiven meanwhile, there is nothing to outlive.
+                let outlived = |pod: &Pod| {
+                    let outlived = Record::Observed(Observation::Outlived { goal });
+                    (!pod.debts.is_empty()).then_some((outlived, Durability::Power))
+                };
+                self.record(slot, outlived).await?;
             }
             Next::Forget => return self.forget(slot).await,
         }
@@ -151,11 +169,21 @@ impl Inner {
 
     async fn look(&self, slot: &Slot, pod: &Arc<Pod>, step: Step) -> Result<(), JournalError> {
         let _pass = self.pass(slot).await;
+        if self.is_closing() {
+            return Ok(());
+        }
         match self.quiet(pod, step).await {
             Ok(()) => {
                 let probe = self.probe(pod, step).await;
                 tracing::debug!(pod = %slot.id, %step, ?probe, "looked");
                 slot.set_found(Some((step, probe)));
+                Ok(())
+            }
+            // A sandbox that runs is not ended for what cannot be looked at: its
+            // Stop will meet the same processes, and owe.
+            Err(error) if pod.status(step) == Status::Done => {
+                tracing::warn!(pod = %slot.id, %step, %error, "it cannot be looked at");
+                slot.set_found(Some((step, Probe::Unknown)));
                 Ok(())
             }
             Err(error) => {
@@ -171,17 +199,35 @@ impl Inner {
             return Ok(());
         };
         let done = Record::Done(output);
-        self.write(slot, self.durability_of_done(&slot.pod(), step), done)
-            .await
+        let mut fits = true;
+        let adopted = |pod: &Pod| {
+            fits = self.after(pod, &done).is_ok();
+            let durability = self.durability_of(slot, pod, &done);
+            fits.then_some((done, durability))
+        };
+        self.record(slot, adopted).await?;
+        if !fits {
+            // What does not fit the pod is not the step, complete.
+            slot.set_found(Some((step, Probe::Unknown)));
+        }
+        Ok(())
     }
 
     /// The last record of a walk is on the platter before anybody hears of
-    /// success (rule 1).
-    fn durability_of_done(&self, pod: &Pod, step: Step) -> Durability {
-        match pod.spec.network.ladder().last() == Some(&step) {
-            true => Durability::Power,
-            false => Durability::Process,
+    /// success (rule 1). Asked under the pen, so that no goal comes between.
+    fn durability_of(&self, slot: &Slot, pod: &Pod, record: &Record) -> Durability {
+        let (_, facts) = slot.facts(self.clock.now(), self.config.policy, false);
+        match self.after(pod, record).map(|after| decide(&after, &facts)) {
+            Ok(Next::Rest) => Durability::Power,
+            _ => Durability::Process,
         }
+    }
+
+    /// The pod after one more record.
+    fn after(&self, pod: &Pod, record: &Record) -> Result<Pod, JournalError> {
+        let now = self.clock.now();
+        let entries = number(pod.id, pod.next_sequence, now, [record.clone()]);
+        folded(pod, &entries)
     }
 
     async fn turn_down(&self, slot: &Slot, cause: Cause) -> Result<(), JournalError> {
@@ -190,7 +236,9 @@ impl Inner {
             goal: Goal::Remove,
             cause,
         };
-        self.write(slot, Durability::Process, goal).await
+        // Stopped meanwhile, it is no failed start any more.
+        let turned = |pod: &Pod| (pod.goal == Goal::Run).then_some((goal, Durability::Process));
+        self.record(slot, turned).await.map(drop)
     }
 
     /// Records the intent and takes the step; and the next ones, as long as
@@ -213,10 +261,11 @@ impl Inner {
         };
         // A goal that was raised since the decision wins: no intent, no effect.
         let still = |current: &Pod| {
-            (current.next_sequence == pod.next_sequence).then_some(Record::Intent(intent))
+            let same = current.next_sequence == pod.next_sequence;
+            same.then_some((Record::Intent(intent), durability))
         };
         slot.set_found(None);
-        match self.record(slot, durability, still).await? {
+        match self.record(slot, still).await? {
             true => self.take_from(slot, step).await,
             false => Ok(()),
         }
@@ -227,6 +276,12 @@ impl Inner {
         let mut step = first;
         loop {
             let pass = self.pass(slot).await;
+            // Asked to end while it waited: nothing new is begun. A pod that is
+            // stopped keeps its file, so the first step is taken all the same.
+            let unwanted = step != Step::Create && slot.pod().goal > Goal::Run;
+            if self.is_closing() || unwanted {
+                return Ok(());
+            }
             let ended = self.apply(slot, step).await;
             drop(pass);
             let output = match ended {
@@ -254,25 +309,25 @@ impl Inner {
         let _pen = slot.pen().await;
         let now = self.clock.now();
         let pod = slot.pod();
-        let mut durability = self.durability_of_done(&pod, step);
-        let mut records = vec![Record::Done(output.clone())];
-        let after = match folded(
-            &pod,
-            &number(pod.id, pod.next_sequence, now, records.clone()),
-        ) {
+        let done = Record::Done(output.clone());
+        let after = match self.after(&pod, &done) {
             Ok(after) => after,
             Err(error) => return self.record_nonsense(slot, &pod, step, error).await,
         };
         // What this process has done itself needs no second look.
         slot.set_found(Some((step, Probe::Complete(output))));
         let (_, facts) = slot.facts(now, self.config.policy, self.is_closing());
-        let mut up = None;
-        if let Next::Climb(next, needed) = decide(&after, &facts)
-            && let Ok(intent) = self.intent(&after, next)
-        {
-            records.push(Record::Intent(intent));
-            durability = durability.max(needed);
-            up = Some(next);
+        let (mut records, mut up) = (vec![done], None);
+        let mut durability = Durability::Process;
+        match decide(&after, &facts) {
+            Next::Rest => durability = Durability::Power,
+            Next::Climb(next, needed) => {
+                if let Ok(intent) = self.intent(&after, next) {
+                    records.push(Record::Intent(intent));
+                    (durability, up) = (needed, Some(next));
+                }
+            }
+            _ => {}
         }
         let entries = number(pod.id, pod.next_sequence, now, records);
         self.append(slot, entries, durability).await?;
@@ -296,6 +351,9 @@ impl Inner {
 
     async fn descend(&self, slot: &Slot, pod: &Arc<Pod>, step: Step) -> Result<(), JournalError> {
         let _pass = self.pass(slot).await;
+        if self.is_closing() {
+            return Ok(());
+        }
         slot.set_found(None);
         slot.set_urgent(false);
         if let Err(error) = self.quiet(pod, step).await {
@@ -304,6 +362,9 @@ impl Inner {
         }
         let mut owed = false;
         for attachment in pod.unreleased(step) {
+            if self.is_closing() {
+                return Ok(());
+            }
             let undone = self.undo(pod, step, Some(attachment)).await;
             owed |= undone.is_err();
             let record = Self::ended_undo(step, Some(attachment), undone);
@@ -314,19 +375,11 @@ impl Inner {
         }
         let undone = self.undo(pod, step, None).await;
         let record = Self::ended_undo(step, None, undone);
-        self.write(slot, self.durability_of_undone(slot, &record), record)
-            .await
-    }
-
-    /// As for the way up: the last record before the answer is on the platter.
-    fn durability_of_undone(&self, slot: &Slot, record: &Record) -> Durability {
-        let now = self.clock.now();
-        let (pod, facts) = slot.facts(now, self.config.policy, false);
-        let entries = number(pod.id, pod.next_sequence, now, [record.clone()]);
-        match folded(&pod, &entries).map(|after| decide(&after, &facts)) {
-            Ok(Next::Rest) => Durability::Power,
-            _ => Durability::Process,
-        }
+        let ended = |pod: &Pod| {
+            let durability = self.durability_of(slot, pod, &record);
+            Some((record, durability))
+        };
+        self.record(slot, ended).await.map(drop)
     }
 
     async fn forget(&self, slot: &Slot) -> Result<Turn, JournalError> {
@@ -374,8 +427,12 @@ impl Inner {
     /// Raises a pod's goal, and sees to it that somebody walks.
     pub(super) async fn aim(self: &Arc<Self>, slot: &Arc<Slot>, goal: Goal, cause: Cause) {
         slot.set_urgent(true);
-        let raise = |pod: &Pod| (pod.goal < goal).then_some(Record::Goal { goal, cause });
-        match self.record(slot, Durability::Process, raise).await {
+        let raise = |pod: &Pod| {
+            let record = Record::Goal { goal, cause };
+            let durability = self.durability_of(slot, pod, &record);
+            (pod.goal < goal).then_some((record, durability))
+        };
+        match self.record(slot, raise).await {
             Ok(_) => Inner::kick(self, slot),
             Err(error) => slot.answer(|pod, wanted| match wanted {
                 super::Wanted::Goal(wanted) if wanted > pod.goal => {
@@ -400,25 +457,24 @@ impl Inner {
         durability: Durability,
         record: Record,
     ) -> Result<(), JournalError> {
-        self.record(slot, durability, |_| Some(record))
+        self.record(slot, |_| Some((record, durability)))
             .await
             .map(drop)
     }
 
-    /// Writes what `compose` makes of the pod as it is; false when that is
-    /// nothing, or the pod is gone.
+    /// Writes what `compose` makes of the pod as it is, as durably as it says;
+    /// false when that is nothing, or the pod is gone.
     pub(super) async fn record(
         &self,
         slot: &Slot,
-        durability: Durability,
-        compose: impl FnOnce(&Pod) -> Option<Record>,
+        compose: impl FnOnce(&Pod) -> Option<(Record, Durability)>,
     ) -> Result<bool, JournalError> {
         let _pen = slot.pen().await;
         if slot.is_gone() {
             return Ok(false);
         }
         let pod = slot.pod();
-        let Some(record) = compose(&pod) else {
+        let Some((record, durability)) = compose(&pod) else {
             return Ok(false);
         };
         let entries = number(pod.id, pod.next_sequence, self.clock.now(), [record]);

@@ -28,6 +28,14 @@ pub enum EngineError {
         /// Who has it.
         id: PodId,
     },
+    /// The id is another pod's, or was.
+    #[error("the id {id} is that of pod {key} (choose another)")]
+    IdTaken {
+        /// The id.
+        id: PodId,
+        /// Whose it is.
+        key: PodKey,
+    },
     /// Another pod holds what is asked for.
     #[error("{what} is held by pod {holder}{debt} (stop and remove that pod, or choose another)")]
     Held {
@@ -132,6 +140,7 @@ impl EngineError {
                 EngineErrorKind::Invalid
             }
             EngineError::AlreadyExists { .. }
+            | EngineError::IdTaken { .. }
             | EngineError::Held { .. }
             | EngineError::OwnerNotStarted { .. }
             | EngineError::Stopped { .. } => EngineErrorKind::Conflict,

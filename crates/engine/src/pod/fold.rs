@@ -94,7 +94,7 @@ fn snapshot(pod: &Pod, entry: &Entry) -> Result<Pod, FoldError> {
             found: pod.id,
         });
     }
-    if pod.next_sequence != entry.sequence + 1 {
+    if Some(pod.next_sequence) != entry.sequence.checked_add(1) {
         return Err(contradiction(entry, "the snapshot counts other records"));
     }
     match pod.broken_invariant() {
@@ -195,7 +195,10 @@ impl Pod {
                 found: entry.sequence,
             });
         }
-        Ok(())
+        match entry.sequence {
+            u64::MAX => Err(contradiction(entry, "no record can follow it")),
+            _ => Ok(()),
+        }
     }
 
     /// Goals only go up: a lower or equal one changes nothing.
@@ -272,6 +275,10 @@ impl Pod {
     }
 
     fn owe(&mut self, step: Step, attachment: Option<u32>, error: &StepError, stamp: Stamp) {
+        // An operator may have forgiven the debt while its undo was tried.
+        if self.status(step) == Status::Never || self.is_released(step, attachment) {
+            return;
+        }
         let known = self
             .debts
             .iter_mut()
@@ -304,19 +311,30 @@ impl Pod {
         }
     }
 
+    fn is_released(&self, step: Step, attachment: Option<u32>) -> bool {
+        let of_cni = attachment.filter(|_| step == Step::ConfigureCni);
+        let status = of_cni.and_then(|index| self.attachments.get(index as usize));
+        status.is_some_and(|status| status.released)
+    }
+
     fn release(&mut self, attachment: u32) {
         if let Some(status) = self.attachments.get_mut(attachment as usize) {
             status.released = true;
         }
     }
 
-    /// Pays debts: one attachment's, or all of the step's. What was answered
-    /// early is settled too once nothing is owed any more.
+    /// Pays debts: one attachment's, or all of the step's.
     fn settle(&mut self, step: Step, attachment: Option<u32>) {
         self.debts.retain(|debt| {
             debt.step != step || (attachment.is_some() && debt.attachment != attachment)
         });
-        if self.debts.is_empty() {
+        self.settle_answer();
+    }
+
+    /// A Stop that was answered early is settled once the pod is down. A
+    /// Remove stays answered: nobody is to see the pod again (rule 7).
+    fn settle_answer(&mut self) {
+        if self.is_down() && self.outlived == Some(Goal::Stop) {
             self.outlived = None;
         }
     }
@@ -404,11 +422,12 @@ impl Pod {
         }
         self.restarting = false;
         let cni = &mut self.slots[Step::ConfigureCni.rank()];
-        if cni.status == Status::Done || (cni_may_be_back && cni.status == Status::Never) {
+        let may_be_back = cni_may_be_back && cni.climbs > 0;
+        if cni.status == Status::Done || (may_be_back && cni.status == Status::Never) {
             cni.status = Status::Maybe;
             cni.since = Some(stamp);
         }
-        if cni_may_be_back {
+        if may_be_back {
             self.attachments
                 .resize(self.plan.len(), AttachmentStatus::default());
             for attachment in &mut self.attachments {
@@ -416,9 +435,7 @@ impl Pod {
             }
         }
         self.debts.retain(|debt| debt.step == Step::ConfigureCni);
-        if self.debts.is_empty() {
-            self.outlived = None;
-        }
+        self.settle_answer();
         self.aim(Goal::Stop, crate::record::Cause::Reboot);
     }
 
@@ -451,6 +468,13 @@ impl Pod {
                 }
             }
         }
+    }
+
+    pub(crate) fn suppose_exit(&mut self) {
+        self.exited.get_or_insert(Exit {
+            noticed: self.last,
+            code: None,
+        });
     }
 
     pub(crate) fn suppose_restart(&mut self) {

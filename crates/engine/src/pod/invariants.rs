@@ -10,7 +10,7 @@ impl Pod {
     /// The fold keeps these whatever the records say, so a broken one is our
     /// own mistake and not a damaged journal.
     pub fn broken_invariant(&self) -> Option<&'static str> {
-        let invariants: [(&'static str, bool); 6] = [
+        let invariants: [(&'static str, bool); 7] = [
             (
                 "a namespace is recorded only while its mount may be there",
                 self.namespace.is_none() || self.status(Step::MountNetns) != Status::Never,
@@ -36,6 +36,12 @@ impl Pod {
                 "only what was asked to end outlives its debts",
                 self.outlived
                     .is_none_or(|goal| goal > Goal::Run && goal <= self.goal),
+            ),
+            (
+                "what is owed may be there",
+                self.debts
+                    .iter()
+                    .all(|debt| self.status(debt.step) != Status::Never),
             ),
             (
                 "a sandbox's end is known only of one that was started",

@@ -209,7 +209,9 @@ impl PodSpec {
             }
         }
         let shares_host = !self.network.has_own_namespace();
-        match self.sysctls.keys().find(|key| key.starts_with("net.")) {
+        // Both spellings are the kernel's own.
+        let of_the_network = |key: &&String| key.starts_with("net.") || key.starts_with("net/");
+        match self.sysctls.keys().find(of_the_network) {
             Some(key) if shares_host => refuse(
                 "sysctls",
                 format!("'{key}' cannot be set in network mode {}", self.network),
@@ -271,12 +273,12 @@ impl PortMapping {
     /// Whether both claim the same port of the host: the same number and
     /// protocol, and the same address or one that stands for all.
     pub fn collides(&self, other: &PortMapping) -> bool {
-        let everywhere = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
+        // An address has many spellings; none stands for all of them.
+        let address = |ip: &str| ip.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
+        let (one, another) = (address(&self.host_ip), address(&other.host_ip));
         self.protocol == other.protocol
             && self.host_port == other.host_port
-            && (self.host_ip == other.host_ip
-                || everywhere(&self.host_ip)
-                || everywhere(&other.host_ip))
+            && (one.is_none() || another.is_none() || one == another)
     }
 }
 

@@ -212,7 +212,13 @@ fn live(node: &Node, script: &Script, life: usize, client: &mut Client) -> Ended
         client.asked = Some(*call);
         client.answer = None;
         match node.run(make(engine.clone(), *call, script.spec.clone())) {
-            Ended::Answered(answer) => client.answer = Some(answer),
+            Ended::Answered(answer) => {
+                if answer.is_ok() && node.journal.unsynced() > 0 {
+                    node.host
+                        .blame(format!("{call:?} was answered before the platter had it"));
+                }
+                client.answer = Some(answer);
+            }
             Ended::Crashed => return Ended::Crashed,
             Ended::Stuck => return Ended::Stuck,
         }
