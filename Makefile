@@ -52,7 +52,7 @@ lint:
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	@if command -v cargo-deny >/dev/null; then \
-		$(CARGO) deny --offline --log-level error check licenses bans sources; \
+		$(CARGO) deny --log-level error check licenses bans sources; \
 	fi
 	@$(CARGO) test --package podwalk-tests --test tidy --locked --quiet
 
