@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use podwalk_pause::PAUSE;
@@ -74,7 +74,8 @@ impl Bundle {
     /// Writes the bundle of `config` into the directory `bundles`, which is made if need be.
     ///
     /// At every moment there is no bundle, the old one or the new one. An old one, of whatever
-    /// content, is replaced. Blocks on the file system only.
+    /// content, is replaced; none of a sandbox that runs may be, because the kernel takes the
+    /// mounts off a directory that is removed. Blocks on the file system only.
     ///
     /// # Errors
     /// [`BundleError::Config`] if `config` is not sound, the others if the disk or `/proc` fails.
@@ -133,6 +134,16 @@ impl Bundle {
     /// The network namespace that it names, `None` for the host's network.
     pub fn netns(&self) -> Option<&Path> {
         self.netns.as_deref()
+    }
+
+    /// Whether the process runs the pause program of this bundle.
+    pub(crate) fn is_executed_by(&self, pid: u32) -> bool {
+        let identity = |path: &Path| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        let executed = identity(Path::new(&format!("/proc/{pid}/exe")));
+        executed.is_some() && executed == identity(&self.dir.join("rootfs/pause"))
     }
 
     /// Where the runtime writes the pid.

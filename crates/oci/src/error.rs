@@ -170,6 +170,14 @@ pub enum OciError {
         /// The sandbox.
         id: String,
     },
+    /// The runtime let the sandbox's process go, which did not get to its program in time.
+    #[error("process {pid} of sandbox {id} does not get to run; see /proc/{pid}/stack")]
+    NeverRan {
+        /// The sandbox.
+        id: String,
+        /// The process.
+        pid: u32,
+    },
     /// A process of the sandbox lives after SIGKILL. The sandbox must not be taken for stopped.
     #[error(
         "process {pid} of sandbox {id} is still alive {after:?} after SIGKILL; \

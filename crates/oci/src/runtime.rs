@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tokio::sync::RwLock;
+use tokio::time::{Duration, Instant, timeout};
 
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroups, CgroupsPath};
@@ -28,6 +29,9 @@ static PARENT_IN_USE: RwLock<()> = RwLock::const_new(());
 
 /// The magic number of the file system of namespaces, see statfs(2).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
+
+/// How often to look whether a process has executed its program, which nothing announces.
+const EXEC_POLL: Duration = Duration::from_micros(500);
 
 /// What the owner of a sandbox knows about it, from its own records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,10 +131,7 @@ impl OciRuntime {
         let args = vec![OsStr::new("start"), OsStr::new(id.as_str())];
         let call = self.call(&binary, Verb::Start, id.as_str(), args);
         self.succeed(call).await?;
-        let watch = ProcessWatch::open(process).map_err(failed("watch", id, process.pid))?;
-        if watch.is_none() {
-            return Err(OciError::EndedAtOnce { id: id.to_string() });
-        }
+        self.see_it_running(bundle, process).await?;
         point::reached("oci.started");
         Ok(Sandbox { process })
     }
@@ -174,6 +175,35 @@ impl OciRuntime {
         let watch = ProcessWatch::of(pid).map_err(failed("watch", id, pid))?;
         let gone = || OciError::EndedAtOnce { id: id.to_string() };
         watch.map(|watch| watch.identity()).ok_or_else(gone)
+    }
+
+    /// Waits until the process executes the pause program. A runtime's `start` only lets the
+    /// process go; whether it gets to exec (seccomp, a missing file) shows afterwards. A virtual
+    /// machine's monitor executes something else.
+    async fn see_it_running(
+        &self,
+        bundle: &Bundle,
+        process: ProcessIdentity,
+    ) -> Result<(), OciError> {
+        let id = bundle.id();
+        let end = Instant::now() + self.handler.deadlines.start;
+        let watch = ProcessWatch::open(process).map_err(failed("watch", id, process.pid))?;
+        let Some(watch) = watch else {
+            return Err(OciError::EndedAtOnce { id: id.to_string() });
+        };
+        while !self.handler.vm && !bundle.is_executed_by(process.pid) {
+            if Instant::now() >= end {
+                return Err(OciError::NeverRan {
+                    id: id.to_string(),
+                    pid: process.pid,
+                });
+            }
+            if let Ok(exited) = timeout(EXEC_POLL, watch.exited()).await {
+                exited.map_err(failed("watch", id, process.pid))?;
+                return Err(OciError::EndedAtOnce { id: id.to_string() });
+            }
+        }
+        Ok(())
     }
 
     /// Looks for the sandbox, and changes nothing.

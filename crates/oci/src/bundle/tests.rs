@@ -1,1 +1,157 @@
 use super::*;
+use crate::config::Dns;
+use oci_spec::runtime::Spec;
+use std::collections::BTreeSet;
+
+fn config(id: &str) -> SandboxConfig {
+    let mut config = SandboxConfig::new(SandboxId::new(id).unwrap());
+    config.hostname = Some("web-0".to_owned());
+    config.addresses = vec!["10.1.2.3".parse().unwrap(), "fd00::3".parse().unwrap()];
+    config.dns = Some(Dns::default());
+    config
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn holds_what_a_runtime_needs_and_nothing_else() {
+    let bundles = tempfile::tempdir().unwrap();
+    let bundle = Bundle::write(&config("one"), bundles.path()).unwrap();
+    assert_eq!(bundle.dir(), bundles.path().join("one"));
+    assert_eq!(names(bundles.path()), set(&[".pause", "one"]));
+    assert_eq!(names(bundle.dir()), set(&["config.json", "rootfs"]));
+    let rootfs = bundle.dir().join("rootfs");
+    assert_eq!(names(&rootfs), set(&["dev", "etc", "pause", "proc", "sys"]));
+    assert_eq!(
+        names(&rootfs.join("etc")),
+        set(&["hostname", "hosts", "resolv.conf"])
+    );
+    assert_eq!(fs::read(rootfs.join("pause")).unwrap(), PAUSE);
+    let spec = Spec::load(bundle.dir().join("config.json")).unwrap();
+    assert_eq!(spec.hostname().as_deref(), Some("web-0"));
+}
+
+#[test]
+fn everybody_may_execute_the_program_whatever_the_umask() {
+    let bundles = tempfile::tempdir().unwrap();
+    let bundle = Bundle::write(&config("one"), bundles.path()).unwrap();
+    let mode = |path: &str| fs::metadata(bundle.dir().join(path)).unwrap().mode() & 0o777;
+    assert_eq!(mode("rootfs"), 0o755);
+    assert_eq!(mode("rootfs/etc"), 0o755);
+    assert_eq!(mode("rootfs/pause"), 0o555);
+    assert_eq!(mode("rootfs/etc/resolv.conf"), 0o644);
+    assert_eq!(mode("config.json"), 0o600, "annotations may hold secrets");
+}
+
+#[test]
+fn the_program_is_written_once_and_shared() {
+    let bundles = tempfile::tempdir().unwrap();
+    let inode = |bundle: &Bundle| {
+        fs::metadata(bundle.dir().join("rootfs/pause"))
+            .unwrap()
+            .ino()
+    };
+    let first = Bundle::write(&config("one"), bundles.path()).unwrap();
+    let second = Bundle::write(&config("two"), bundles.path()).unwrap();
+    assert_eq!(inode(&first), inode(&second));
+    // One that was left by another version, or half written, is not trusted.
+    fs::remove_file(bundles.path().join(SHARED_PAUSE)).unwrap();
+    fs::write(bundles.path().join(SHARED_PAUSE), &PAUSE[..100]).unwrap();
+    let third = Bundle::write(&config("three"), bundles.path()).unwrap();
+    assert_eq!(fs::read(third.dir().join("rootfs/pause")).unwrap(), PAUSE);
+    let fourth = Bundle::write(&config("four"), bundles.path()).unwrap();
+    assert_eq!(inode(&third), inode(&fourth));
+}
+
+#[test]
+fn replaces_an_old_one_of_whatever_content() {
+    let bundles = tempfile::tempdir().unwrap();
+    let old = bundles.path().join("one/rootfs/left/over");
+    fs::create_dir_all(&old).unwrap();
+    let unfinished = unfinished(bundles.path(), &SandboxId::new("one").unwrap());
+    fs::create_dir_all(unfinished.join("rootfs/half")).unwrap();
+    for _ in 0..2 {
+        let bundle = Bundle::write(&config("one"), bundles.path()).unwrap();
+        assert_eq!(names(bundle.dir()), set(&["config.json", "rootfs"]));
+        assert!(!old.exists() && !unfinished.exists());
+    }
+}
+
+#[test]
+fn is_removed_whole_or_not_and_twice() {
+    let bundles = tempfile::tempdir().unwrap();
+    let one = SandboxId::new("one").unwrap();
+    Bundle::write(&config("one"), bundles.path()).unwrap();
+    Bundle::write(&config("one2"), bundles.path()).unwrap();
+    fs::create_dir_all(unfinished(bundles.path(), &one).join("rootfs")).unwrap();
+    for _ in 0..2 {
+        Bundle::remove(bundles.path(), &one).unwrap();
+        assert_eq!(names(bundles.path()), set(&[".pause", "one2"]));
+    }
+    Bundle::remove(&bundles.path().join("nowhere"), &one).unwrap();
+}
+
+#[test]
+fn what_is_not_sound_leaves_nothing_on_disk() {
+    let bundles = tempfile::tempdir().unwrap();
+    let mut wrong = config("one");
+    wrong.hostname = Some("a b".to_owned());
+    let error = Bundle::write(&wrong, bundles.path()).unwrap_err();
+    assert!(
+        matches!(error, BundleError::Config(ConfigError::Hostname { .. })),
+        "{error}"
+    );
+    assert_eq!(names(bundles.path()), set(&[]));
+}
+
+#[test]
+fn a_failure_names_the_path_and_what_to_do() {
+    let bundles = tempfile::tempdir().unwrap();
+    let file = bundles.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Bundle::write(&config("one"), &file.join("bundles")).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("file/bundles") && text.contains("writable"),
+        "{text}"
+    );
+}
+
+#[test]
+fn hosts_name_the_pod_by_all_its_addresses() {
+    let addresses = config("one").addresses;
+    let expected = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+                    10.1.2.3\tweb-0\nfd00::3\tweb-0\n";
+    assert_eq!(hosts("web-0", &addresses), expected);
+    assert!(!hosts("", &addresses).contains("10.1.2.3"));
+}
+
+#[test]
+fn the_resolver_gets_a_line_for_what_there_is() {
+    assert_eq!(resolv_conf(&Dns::default()), "");
+    let dns = Dns {
+        servers: vec!["10.0.0.1".to_owned(), "fd00::1".to_owned()],
+        searches: vec!["a.b".to_owned(), "b".to_owned()],
+        options: vec!["ndots:5".to_owned(), "rotate".to_owned()],
+    };
+    let expected =
+        "search a.b b\nnameserver 10.0.0.1\nnameserver fd00::1\noptions ndots:5 rotate\n";
+    assert_eq!(resolv_conf(&dns), expected);
+}
+
+#[test]
+fn is_executed_by_nobody_before_it_runs() {
+    let bundles = tempfile::tempdir().unwrap();
+    let bundle = Bundle::write(&config("one"), bundles.path()).unwrap();
+    assert!(!bundle.is_executed_by(std::process::id()));
+    assert!(!bundle.is_executed_by(u32::MAX), "there is no such process");
+}
