@@ -100,6 +100,17 @@ fn of_netns(error: podwalk_netns::Error) -> StepError {
     StepError::new(kind, error.to_string())
 }
 
+/// A sysctl that is refused, with the key that would allow it.
+fn of_sysctl(refused: &podwalk_netns::Refused) -> StepError {
+    let error = StepError::new(ErrorKind::Invalid, refused.to_string());
+    match refused {
+        podwalk_netns::Refused::Unsafe { .. } => {
+            error.remedy("the key is sysctls.allowed_unsafe, then restart the daemon")
+        }
+        _ => error,
+    }
+}
+
 fn recorded(identity: Identity) -> NetnsIdentity {
     NetnsIdentity {
         boot: podwalk_engine::id::BootId(identity.boot_id),

@@ -16,6 +16,7 @@ use anyhow::Context;
 use podwalk_cni::{ConfigDir, RuntimeOptions};
 use podwalk_engine::decide::Policy;
 use podwalk_engine::engine::{Engine, EngineConfig, Parts};
+use podwalk_engine::id::InstanceId;
 use podwalk_engine::recovery::RecoveryPlan;
 use podwalk_netns::effects::{CgroupLayout, Effects};
 use podwalk_store::{OpenOptions, SledJournal};
@@ -94,23 +95,36 @@ fn begin_log(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the daemon with a whole configuration, and a log begun.
+/// A node with everything wired: the engine, and what goes with it. This is
+/// what an embedder opens; the daemon is this, and a socket.
+pub struct Node {
+    /// The engine.
+    pub engine: Engine,
+    /// What [`Engine::recover`] is to carry out.
+    pub plan: RecoveryPlan,
+    /// The state directory's own name: every pod id ends with it.
+    pub instance: InstanceId,
+    networks: Arc<Networks>,
+    effects: Arc<Effects>,
+}
+
+/// Opens a node: directories, journal, adapters, engine. Sandboxes and the
+/// directory of conflists are watched from here on, on the current runtime.
 ///
 /// # Errors
-/// As for [`serve`].
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    prepare_directories(&config)?;
-    let clock = SystemClock::new()?;
+/// When something is in the way; the text says what.
+pub async fn open(config: &Config) -> anyhow::Result<Node> {
+    prepare_directories(config)?;
     let instance = instance(&config.state_dir)?;
-    let journal = open_journal(&config).await?;
+    let journal = open_journal(config).await?;
     let (watch, watched) = mpsc::unbounded_channel();
-    let host = adapters(&config, watch)?;
+    let host = adapters(config, watch)?;
     let parts = Parts {
         journal: Arc::new(journal),
         rungs: host.rungs(),
-        clock: Arc::new(clock),
+        clock: Arc::new(SystemClock::new()?),
         spawn: Arc::new(TokioSpawn::current()),
-        config: engine_config(&config)?,
+        config: engine_config(config)?,
     };
     let (engine, plan) = Engine::open(parts)
         .await
@@ -121,18 +135,52 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     sweep::sweep(&config.netns_dir, instance, &plan);
     host.networks
         .adopt(plan.pods.iter().map(|planned| &planned.pod));
-    let listener = socket::listen(&config.listen)?;
     tokio::spawn(watch::watch(engine.clone(), watched));
     tokio::spawn(watch_networks(
         config.cni.conf_dir.clone(),
         host.networks.clone(),
     ));
-    tokio::spawn(recover(engine.clone(), plan));
-    let served = Served {
-        engine: engine.clone(),
+    Ok(Node {
+        engine,
+        plan,
         instance,
-    };
-    answer(&config, listener, served, engine).await
+        networks: host.networks,
+        effects: host.effects,
+    })
+}
+
+impl Node {
+    /// The networks that pods are attached to.
+    pub fn networks(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// Ends what [`open`] began: no new effect, and a wait for those under way
+    /// of at most `bound`. Pods run on.
+    pub async fn close(self, bound: Duration) {
+        if tokio::time::timeout(bound, self.engine.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("effects are still under way: they are found at the next start");
+        }
+        // Only when nothing is in it any more.
+        if let Err(error) = self.effects.disband() {
+            tracing::debug!(%error, "the cgroup of effects stays");
+        }
+    }
+}
+
+/// Runs the daemon with a whole configuration, and a log begun.
+///
+/// # Errors
+/// As for [`serve`].
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut node = open(&config).await?;
+    let listener = socket::listen(&config.listen)?;
+    let plan = std::mem::take(&mut node.plan);
+    tokio::spawn(recover(node.engine.clone(), plan));
+    answer(&config, listener, node).await
 }
 
 fn prepare_directories(config: &Config) -> anyhow::Result<()> {
@@ -147,13 +195,20 @@ fn prepare_directories(config: &Config) -> anyhow::Result<()> {
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .with_context(|| format!("{} cannot be made", directory.display()))?;
+            .with_context(|| not_ours("made", directory))?;
         let private = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(directory, private)
-            .with_context(|| format!("{} cannot be made private", directory.display()))?;
+            .with_context(|| not_ours("made private", directory))?;
     }
     podwalk_netns::share_directory(&config.netns_dir)?;
     Ok(())
+}
+
+fn not_ours(what: &str, directory: &Path) -> String {
+    format!(
+        "{} cannot be {what} (its file system must be writable, and the daemon root)",
+        directory.display()
+    )
 }
 
 /// Opening syncs and may read a lot: not on the threads that answer.
@@ -247,16 +302,15 @@ async fn recover(engine: Engine, plan: RecoveryPlan) {
 }
 
 /// Answers until told to end.
-async fn answer(
-    config: &Config,
-    listener: UnixListener,
-    served: Served,
-    engine: Engine,
-) -> anyhow::Result<()> {
+async fn answer(config: &Config, listener: UnixListener, node: Node) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(socket = %config.listen.display(), "ready");
+    let served = Served {
+        engine: node.engine.clone(),
+        instance: node.instance,
+    };
     let api = tokio::spawn(async move { axum::serve(listener, routes(served)).await });
     tokio::select! {
         _ = terminate.recv() => {}
@@ -268,13 +322,8 @@ async fn answer(
     }
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("ending: no new effect is begun, pods run on");
-    let bound = Duration::from_secs(config.shutdown_seconds);
     tokio::select! {
-        end = tokio::time::timeout(bound, engine.shutdown()) => {
-            if end.is_err() {
-                tracing::warn!("effects are still under way: they are found at the next start");
-            }
-        }
+        () = node.close(Duration::from_secs(config.shutdown_seconds)) => {}
         _ = terminate.recv() => tracing::warn!("told twice: ending at once"),
         _ = interrupt.recv() => tracing::warn!("told twice: ending at once"),
     }

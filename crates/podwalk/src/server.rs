@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -94,7 +95,11 @@ impl From<podwalk_engine::ports::JournalError> for Refused {
 
 type Answer<T> = Result<Json<T>, Refused>;
 
-async fn run(State(served): State<Arc<Served>>, body: axum::body::Bytes) -> Answer<RunAnswer> {
+async fn run(
+    State(served): State<Arc<Served>>,
+    body: Result<axum::body::Bytes, BytesRejection>,
+) -> Answer<RunAnswer> {
+    let body = body.map_err(|rejection| too_large(&rejection))?;
     let request: RunRequest = serde_json::from_slice(&body)
         .map_err(|error| Refused::invalid(format!("the request is not valid: {error}")))?;
     let mode = request.network.as_deref();
@@ -114,6 +119,16 @@ async fn run(State(served): State<Arc<Served>>, body: axum::body::Bytes) -> Answ
         id: started.id.to_string(),
         joined: started.joined,
     }))
+}
+
+/// What does not even fit into a request, told as a spec that is too large is.
+fn too_large(rejection: &BytesRejection) -> Refused {
+    Refused::invalid(match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => format!(
+            "the request is larger than {MAX_BODY} bytes (make labels and annotations smaller)"
+        ),
+        _ => format!("the request could not be read: {}", rejection.body_text()),
+    })
 }
 
 fn network_mode(engine: &Engine, text: &str) -> Result<NetworkMode, Refused> {

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::error::StepError;
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Create, Failure, Probe, Rung};
 use podwalk_engine::record::{CreateIntent, CreateOutput};
 use podwalk_engine::spec::PodSpec;
 use podwalk_netns::Found;
 
-use super::{Host, blocking, of_netns, path_of};
+use super::{Host, blocking, of_netns, of_sysctl, path_of};
 
 pub(super) struct CreateRung(pub(super) Host);
 
@@ -21,7 +21,7 @@ impl CreateRung {
         self.0.handlers.find(&spec.runtime_handler)?;
         for name in spec.sysctls.keys() {
             podwalk_netns::check_sysctl(name, &self.0.allowed_sysctls)
-                .map_err(|refused| StepError::new(ErrorKind::Invalid, refused.to_string()))?;
+                .map_err(|refused| of_sysctl(&refused))?;
         }
         self.0.networks.plan(spec).map(drop)
     }

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::error::StepError;
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Failure, Probe, ReadyNetwork, Rung};
 use podwalk_engine::record::{ReadyNetworkIntent, ReadyNetworkOutput};
 use podwalk_netns::{SysctlScope, check_sysctl};
 
-use super::{Host, blocking, expect_namespace, of_netns};
+use super::{Host, blocking, expect_namespace, of_netns, of_sysctl};
 
 pub(super) struct ReadyNetworkRung(pub(super) Host);
 
@@ -36,7 +36,7 @@ impl ReadyNetworkRung {
         let mut sysctls = BTreeMap::new();
         for (name, value) in &pod.spec.sysctls {
             let scope = check_sysctl(name, &self.0.allowed_sysctls)
-                .map_err(|refused| StepError::new(ErrorKind::Invalid, refused.to_string()))?;
+                .map_err(|refused| of_sysctl(&refused))?;
             if scope == SysctlScope::Network {
                 sysctls.insert(name.clone(), value.clone());
             }

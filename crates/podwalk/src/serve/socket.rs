@@ -1,12 +1,17 @@
 //! The socket: one daemon's, and nobody else's to read.
 
-use std::io;
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::stat::{Mode, umask};
 use tokio::net::UnixListener;
+
+/// How long a daemon that may be there has to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Listens on `path`, mode 0600. A socket that nobody answers on is of a
 /// daemon that was killed, and is replaced; whatever else is there stays.
@@ -26,7 +31,7 @@ pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
 fn clear_stale(path: &Path) -> anyhow::Result<()> {
     let kind = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
     if !kind.is_socket() {
@@ -35,13 +40,31 @@ fn clear_stale(path: &Path) -> anyhow::Result<()> {
             path.display()
         );
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => bail!(
+    if somebody_answers(path) {
+        bail!(
             "another daemon answers on {} (stop it, or listen elsewhere with --listen)",
             path.display()
-        ),
-        Err(_) => std::fs::remove_file(path)
-            .with_context(|| format!("the stale socket {} cannot be removed", path.display())),
+        );
+    }
+    std::fs::remove_file(path)
+        .with_context(|| format!("the stale socket {} cannot be removed", path.display()))
+}
+
+/// Whether a question gets an answer, or at least does not come back at once.
+/// That a connection is made says nothing: a child of a daemon that was killed
+/// holds its socket until it executes its own program.
+fn somebody_answers(path: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(path) else {
+        return false;
+    };
+    let asked = stream
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| stream.write_all(b"GET /v1/version HTTP/1.0\r\n\r\n"));
+    let mut byte = [0];
+    match asked.and_then(|()| stream.read(&mut byte)) {
+        Ok(read) => read > 0,
+        // Who holds the connection and says nothing may be busy: not stale.
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
 }
 
@@ -66,9 +89,19 @@ mod tests {
         let listener = listen(&path).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let error = listen(&path).unwrap_err().to_string();
-        assert!(error.contains("another daemon"), "{error}");
-        drop(listener);
+        // One who listens and answers nothing may be busy.
+        let again = path.clone();
+        let second = tokio::task::spawn_blocking(move || somebody_answers(&again));
+        let (mut taken, _) = listener.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut taken, b"HTTP/1.0 200 OK\r\n")
+            .await
+            .unwrap();
+        assert!(second.await.unwrap());
+        // One who hangs up is gone.
+        let again = path.clone();
+        let second = tokio::task::spawn_blocking(move || somebody_answers(&again));
+        drop(listener.accept().await.unwrap());
+        assert!(!second.await.unwrap());
     }
 
     #[tokio::test]
