@@ -153,10 +153,25 @@ fn finish(result: Result<()>) -> ! {
         Ok(()) => PASSED,
         Err(error) => {
             eprintln!("Error: {error:#}");
+            show_logs();
             1
         }
     };
     std::process::exit(code)
+}
+
+/// Prints the ends of the logs on the node's disk: they go with it.
+fn show_logs() {
+    let entries = std::fs::read_dir(disk()).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "log")
+            && let Ok(log) = std::fs::read_to_string(&path)
+        {
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(40)..].join("\n");
+            eprintln!("the end of {}:\n{end}", path.display());
+        }
+    }
 }
 
 /// The test's name as its runner spells it, from the name of the closure that it handed over. A

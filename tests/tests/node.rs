@@ -167,7 +167,10 @@ fn misbehave() -> Result<()> {
     node::run_within(Layout::V2, deadline, || {
         println!("the body was reached");
         match how.as_str() {
-            "error" => anyhow::bail!("an error of the body"),
+            "error" => {
+                fs::write(node::disk().join("daemon.log"), "what the daemon said\n")?;
+                anyhow::bail!("an error of the body")
+            }
             "panic" => assert_eq!(how, "calm", "a panic of the body"),
             "abort" => std::process::abort(),
             "leave" => std::process::exit(0),
@@ -207,7 +210,8 @@ fn misbehaviour_is_reported(how: &str, says: &str) -> Result<()> {
 
 #[test]
 fn an_error_in_a_node_fails_the_test_and_is_shown() -> Result<()> {
-    misbehaviour_is_reported("error", "an error of the body")
+    misbehaviour_is_reported("error", "an error of the body")?;
+    misbehaviour_is_reported("error", "what the daemon said")
 }
 
 #[test]
