@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 
 use crate::error::OciError;
+use crate::format;
 
 /// Where runtimes are installed, besides PATH: a daemon's PATH may be short.
 const USUAL_PLACES: [&str; 6] = [
@@ -59,7 +60,7 @@ impl Handler {
     /// The path of its program, which can be executed as far as its mode tells.
     ///
     /// # Errors
-    /// [`OciError::RuntimeMissing`], [`OciError::NotExecutable`].
+    /// [`OciError::RuntimeMissing`], [`OciError::NotExecutable`], [`OciError::WrongFormat`].
     pub fn locate(&self) -> Result<PathBuf, OciError> {
         let path = env::var_os("PATH").unwrap_or_default();
         let places = env::split_paths(&path).chain(USUAL_PLACES.map(PathBuf::from));
@@ -116,10 +117,16 @@ fn executable(path: &Path) -> Option<Result<PathBuf, OciError>> {
             "it is not a file",
         ));
     }
-    match access(path, Access::EXEC_OK) {
-        Ok(()) => Some(Ok(path.to_owned())),
-        Err(errno) => refused(errno.into()),
+    if let Err(errno) = access(path, Access::EXEC_OK) {
+        return refused(errno.into());
     }
+    Some(match format::check(path) {
+        Ok(()) => Ok(path.to_owned()),
+        Err(source) => Err(OciError::WrongFormat {
+            path: path.to_owned(),
+            source,
+        }),
+    })
 }
 
 /// How long each call of a runtime may take; all that a start does stays below kubelet's two

@@ -43,6 +43,7 @@ mod cgroup;
 mod command;
 mod config;
 mod error;
+mod format;
 mod handler;
 mod id;
 mod log;
