@@ -53,6 +53,9 @@ pub struct Cni {
     pub conf_dir: PathBuf,
     /// Where plugins are: the first directory that has one wins.
     pub bin_dirs: Vec<PathBuf>,
+    /// Networks that nobody but this daemon uses: there CNI GC is run after a
+    /// restart.
+    pub exclusive_networks: Vec<String>,
     /// How long one plugin may take, seconds.
     pub plugin_seconds: u64,
     /// How long all of a pod's plugins may take together, seconds.
@@ -165,6 +168,7 @@ impl Default for Cni {
         Self {
             conf_dir: "/etc/cni/net.d".into(),
             bin_dirs: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
+            exclusive_networks: Vec::new(),
             plugin_seconds: 30,
             step_seconds: 60,
         }

@@ -32,6 +32,7 @@ use crate::rungs::{Host, Watched};
 use crate::server::{Served, routes};
 use crate::world::{SystemClock, TokioSpawn, instance};
 
+mod collect;
 mod enlist;
 mod socket;
 mod sweep;
@@ -179,7 +180,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut node = open(&config).await?;
     let listener = socket::listen(&config.listen)?;
     let plan = std::mem::take(&mut node.plan);
-    tokio::spawn(recover(node.engine.clone(), plan));
+    let collected = collect::collect(
+        node.engine.clone(),
+        node.networks.clone(),
+        config.cni.exclusive_networks.clone(),
+    );
+    let engine = node.engine.clone();
+    tokio::spawn(async move {
+        recover(engine, plan).await;
+        collected.await;
+    });
     answer(&config, listener, node).await
 }
 
