@@ -18,14 +18,15 @@
 //! 4. If any of the calls asked for
 //!    [`Durability::Power`](podwalk_engine::ports::Durability::Power), or the
 //!    payload since the last barrier would pass 384 KiB, it syncs sled's file
-//!    by a descriptor of its own: power loss is survived from here on. After a
-//!    second of idleness it does so unasked.
+//!    by a descriptor of its own: power loss is survived from here on. A mark
+//!    beside that file says how far it is now. After a second of idleness it
+//!    does so unasked.
 //! 5. Only then are the callers answered.
 //!
 //! Opening is as strict ([`SledJournal::open`]): lock, naming the holder;
 //! delete what an interrupted opening has left; look for space; let sled open
 //! and read everything once, on a thread with a deadline; sync its files and
-//! their directories; compare the bookkeeping; count the opening.
+//! their directories; compare the bookkeeping and the mark; count the opening.
 //!
 //! What holds, whatever happens:
 //!
