@@ -311,6 +311,12 @@ impl Answer {
 }
 
 impl Client {
+    /// The daemon's socket.
+    #[must_use]
+    pub fn address(&self) -> &Path {
+        &self.address
+    }
+
     /// The command `podwalk ARGUMENTS` that talks to this daemon.
     ///
     /// # Errors

@@ -1,0 +1,154 @@
+//! Runtimes that are missing, fail, hang or lie.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use podwalk_tests::daemon::Config;
+use podwalk_tests::node::{self, Layout};
+use podwalk_tests::plugins::write_program;
+use podwalk_tests::scene::Scene;
+
+use crate::{podnet, refused, still_serves};
+
+/// A daemon that knows one handler for each of these binaries in the node's disk.
+fn configured(handlers: &[&str]) -> Config {
+    let mut text = String::new();
+    for name in handlers {
+        let binary = node::disk().join(name);
+        let binary = binary.display();
+        text.push_str(&format!(
+            "[runtime.handlers.{name}]\nbinary = '{binary}'\nstart_seconds = 3\n"
+        ));
+    }
+    let mut config = Config::default();
+    config.file = Some(text);
+    config
+}
+
+/// Starts a pod with each handler: it must fail in the words, and leave nothing.
+fn each_fails(cases: &[(&str, &[&str])]) -> Result<()> {
+    let handlers: Vec<&str> = cases.iter().map(|(handler, _)| *handler).collect();
+    let scene = Scene::open_with(&configured(&handlers), &[podnet()])?;
+    let client = scene.client();
+    for (handler, words) in cases {
+        let answer = client.call(["run", "--name", "web", "--runtime", handler])?;
+        refused(&answer, 1, &[&["Start failed"], *words].concat())
+            .with_context(|| (*handler).to_owned())?;
+        let left = client.list(true)?;
+        ensure!(left.is_empty(), "{handler}: refused, and there: {left:?}");
+        let clean = scene.oracle().assert_clean();
+        clean.with_context(|| (*handler).to_owned())?;
+    }
+    still_serves(&client)?;
+    scene.close()
+}
+
+fn script(name: &str, text: &str) -> Result<()> {
+    write_program(&node::disk().join(name), text)
+}
+
+/// A program that does what crun does, but for one verb.
+fn crun_but(name: &str, verb: &str, instead: &str) -> Result<()> {
+    let text =
+        format!("case \" $* \" in *' {verb} '*) {instead};; esac\nexec /usr/bin/crun \"$@\"");
+    script(name, &text)
+}
+
+#[test]
+fn scenario_33_runtimes_that_cannot_be_executed() -> Result<()> {
+    node::run(Layout::V2, || {
+        let disk = node::disk();
+        fs::write(disk.join("no-x-bit"), "#!/bin/sh\n")?;
+        fs::write(disk.join("no-program"), [0x7f, 0, 0, 0])?;
+        fs::set_permissions(disk.join("no-program"), fs::Permissions::from_mode(0o755))?;
+        fs::create_dir(disk.join("directory"))?;
+        each_fails(&[
+            (
+                "missing",
+                &[
+                    "handler \"missing\"",
+                    "/missing was not found",
+                    "install it",
+                ],
+            ),
+            ("no-x-bit", &["/no-x-bit", "not executable", "chmod +x"]),
+            (
+                "no-program",
+                &["/no-program", "no program for this machine"],
+            ),
+            ("directory", &["/directory", "not a file"]),
+        ])
+    })
+}
+
+#[test]
+fn runtimes_that_fail() -> Result<()> {
+    node::run(Layout::V2, || {
+        let log = "while [ $# -gt 0 ]; do [ \"$1\" = --log ] && log=$2; shift; done";
+        let says = r#"echo '{"msg":"no cgroup for you","level":"error"}' >"$log"; exit 1"#;
+        script("create-fails", &format!("{log}\n{says}"))?;
+        script("says-nothing", "exit 7")?;
+        script("crashes", "kill -SEGV $$")?;
+        crun_but("start-fails", "start", "echo 'not today' >&2; exit 1")?;
+        script("lies", "exit 0")?;
+        each_fails(&[
+            (
+                "create-fails",
+                &[
+                    "/create-fails create",
+                    "exit status: 1",
+                    "no cgroup for you",
+                ],
+            ),
+            (
+                "says-nothing",
+                &["/says-nothing create", "exit status: 7", "said nothing"],
+            ),
+            ("crashes", &["/crashes create", "signal"]),
+            ("start-fails", &["/start-fails start", "not today"]),
+            ("lies", &["pid"]),
+        ])
+    })
+}
+
+#[test]
+fn runtimes_that_hang_or_print_nonsense() -> Result<()> {
+    node::run(Layout::V2, || {
+        script("create-hangs", "sleep 1000")?;
+        crun_but("start-lies", "start", "exit 0")?;
+        let pid =
+            "while [ $# -gt 0 ]; do [ \"$1\" = --pid-file ] && echo nonsense >$2; shift; done";
+        script("no-pid", pid)?;
+        each_fails(&[
+            (
+                "create-hangs",
+                &["/create-hangs create", "longer than 3s", "killed"],
+            ),
+            ("start-lies", &["does not get to run", "/stack"]),
+            ("no-pid", &["/no-pid create", "nonsense"]),
+        ])
+    })
+}
+
+/// The default handler's binary may be missing as long as nobody asks for it.
+#[test]
+fn a_missing_default_stops_no_daemon() -> Result<()> {
+    node::run(Layout::V2, || {
+        let mut config = Config::default();
+        config.file = Some("[runtime]\ndefault = 'youki'\n".to_owned());
+        ensure!(!Path::new("/usr/bin/youki").exists(), "youki is installed");
+        let scene = Scene::open_with(&config, &[podnet()])?;
+        let client = scene.client();
+        let answer = client.call(["run", "--name", "web"])?;
+        refused(
+            &answer,
+            1,
+            &["Start failed", "youki", "was not found", "install it"],
+        )?;
+        let id = client.run(&["--name", "web", "--runtime", "crun"])?;
+        client.call(["rm", "-f", &id])?.done()?;
+        scene.close()
+    })
+}
