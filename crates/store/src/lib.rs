@@ -5,7 +5,7 @@
 //! twice: [`SledJournal`] on disk, [`MemoryJournal`] for tests and embedders
 //! without a disk. One append on disk goes like this:
 //!
-//! 1. On the caller's side each record is encoded by [`format`]: an envelope
+//! 1. On the caller's side each record is encoded by [`mod@format`]: an envelope
 //!    with pod, sequence, clocks and a CRC32C, then the payload in a layout
 //!    that is frozen per format version. `FORMAT.md` shows the bytes. A record
 //!    over 384 KiB is refused here.
