@@ -8,7 +8,8 @@
 //!   parent it gave itself. Only what an effect moves to another cgroup on purpose leaves: that is
 //!   how a sandbox, moved by its runtime into its own cgroup, is spared;
 //! - **without cgroups**, all that the command starts inherits `PODWALK_EFFECT=POD` in its
-//!   environment. A sandbox is spared because its runtime gives it an environment of its own.
+//!   environment. A sandbox is spared because its runtime gives it an environment of its own, but
+//!   only when it execs its program: a container that was created and not started is not spared.
 //!
 //! The cgroup is entered in the child, between fork and exec; until then the child dies with its
 //! parent. Without cgroups a few instructions are left between that and exec; a daemon that holds a
@@ -113,7 +114,7 @@ impl Effects {
                 refuse_alive(pod, &roll)?;
             }
             if held.is_empty() {
-                // Listed, but on its way out: there is nothing to poll for.
+                // On their way out, or in exec: there is nothing to poll for.
                 std::thread::sleep(PAUSE);
             }
         }

@@ -70,8 +70,13 @@ pub enum Error {
 
 /// What `/proc/PID/stat` tells that is used here.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    zombie: bool,
+pub(crate) struct Stat {
+    /// It has exited and waits to be reaped.
+    pub(crate) zombie: bool,
+    /// It runs no program of its own: a kernel thread, or one that is exiting.
+    pub(crate) without_program: bool,
+    /// It runs a program and that was given an empty environment.
+    pub(crate) bare: bool,
     start_time: u64,
     /// The wait status; absent where the kernel cut the line short.
     exit_code: Option<i32>,
@@ -265,7 +270,7 @@ fn wait_one(pidfd: BorrowedFd<'_>, end: Option<Instant>) -> Result<bool, Errno> 
 }
 
 /// Reads `/proc/PID/stat`; `None` if there is no such process.
-fn stat(pid: u32) -> Result<Option<Stat>, Error> {
+pub(crate) fn stat(pid: u32) -> Result<Option<Stat>, Error> {
     let text = match std::fs::read(format!("/proc/{pid}/stat")) {
         Ok(text) => text,
         // ESRCH: it went while the file was open.
@@ -295,17 +300,22 @@ fn may_look(pid: u32) -> bool {
 }
 
 /// Parses the line. The command's name (field 2) may hold spaces and brackets, so what follows its
-/// last closing bracket is counted: field 3 is the state, 22 the start time, 52 the exit code.
+/// last closing bracket is counted: field 3 is the state, 9 the flags, 22 the start time, 26
+/// where the program begins, 50 and 51 where the environment begins and ends, 52 the exit code.
 fn parse_stat(text: &str) -> Option<Stat> {
+    /// `PF_EXITING` and `PF_KTHREAD` of `linux/sched.h`.
+    const WITHOUT_PROGRAM: u64 = 0x4 | 0x20_0000;
     let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    let start_time = fields.nth(18)?.parse().ok()?;
-    let exit_code = fields.nth(29).and_then(|field| field.parse().ok());
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some(Stat {
-        zombie: matches!(state, "Z" | "X"),
-        start_time,
-        exit_code,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        without_program: number(9)? & WITHOUT_PROGRAM != 0,
+        // Exec lays out the environment first and tells where the program begins last: until then an
+        // environment that ends where it begins may be one that is being written.
+        bare: number(26)? != 0 && number(50).is_some() && number(50) == number(51),
+        start_time: number(22)?,
+        exit_code: fields.get(52 - 3).and_then(|field| field.parse().ok()),
     })
 }
 

@@ -2,22 +2,35 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use super::{ENVIRONMENT, Error};
+use crate::process;
 
 /// Where the processes are listed.
 const PROC: &str = "/proc";
 
-/// The processes whose environment says that they belong to an effect of `pod`.
+/// What a process's environment says.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// That the process belongs to an effect of this pod.
+    Of(String),
+    /// Nothing: it is of no effect, or it runs no program any more.
+    Nobody,
+    /// Nothing yet: the process is in exec, between its old environment and the new one.
+    Unsettled,
+}
+
+/// The processes that may belong to an effect of `pod`: those whose environment names it, and those
+/// that are in exec, of which it cannot be told yet.
 ///
 /// Two looks in a row must find none before none is believed: a process can start another behind the
 /// look and end before it.
 pub(crate) fn members(pod: &str) -> Result<BTreeSet<u32>, Error> {
-    let first = belonging(processes()?, pod)?;
+    let first = candidates(pod)?;
     if first.is_empty() {
-        return belonging(processes()?, pod);
+        return candidates(pod);
     }
     Ok(first)
 }
@@ -27,22 +40,42 @@ pub(crate) fn belonging(
     pids: impl IntoIterator<Item = u32>,
     pod: &str,
 ) -> Result<BTreeSet<u32>, Error> {
-    let mut belonging = BTreeSet::new();
-    for pid in pids {
-        if pod_of(pid)?.is_some_and(|found| found == pod) {
-            belonging.insert(pid);
-        }
-    }
-    Ok(belonging)
+    select(
+        pids,
+        |standing| matches!(standing, Standing::Of(found) if found == pod),
+    )
 }
 
 /// The pods that some process's environment names, sorted.
 pub(crate) fn pods() -> Result<Vec<String>, Error> {
     let mut pods = BTreeSet::new();
     for pid in processes()? {
-        pods.extend(pod_of(pid)?);
+        if let Standing::Of(pod) = standing(pid)? {
+            pods.insert(pod);
+        }
     }
     Ok(pods.into_iter().collect())
+}
+
+fn candidates(pod: &str) -> Result<BTreeSet<u32>, Error> {
+    select(processes()?, |standing| match standing {
+        Standing::Of(found) => found == pod,
+        Standing::Unsettled => true,
+        Standing::Nobody => false,
+    })
+}
+
+fn select(
+    pids: impl IntoIterator<Item = u32>,
+    wanted: impl Fn(&Standing) -> bool,
+) -> Result<BTreeSet<u32>, Error> {
+    let mut selected = BTreeSet::new();
+    for pid in pids {
+        if wanted(&standing(pid)?) {
+            selected.insert(pid);
+        }
+    }
+    Ok(selected)
 }
 
 /// Every process but ourselves: who quiets is never part of what is quieted.
@@ -57,14 +90,39 @@ fn processes() -> Result<Vec<u32>, Error> {
     Ok(pids)
 }
 
-/// The pod that the environment of the process names. A process that goes meanwhile, a zombie and a
-/// kernel thread have none.
-fn pod_of(pid: u32) -> Result<Option<String>, Error> {
+/// What the environment of the process says.
+///
+/// An empty one is believed only if the process has none: that is also how a process looks that
+/// execs, be it that its old program is gone while we read or that the new one has none yet.
+fn standing(pid: u32) -> Result<Standing, Error> {
+    let block = environment(pid)?;
+    if !block.is_empty() {
+        return Ok(value(&block).map_or(Standing::Nobody, Standing::Of));
+    }
+    Ok(match process::stat(pid)? {
+        Some(stat) if !stat.zombie && !stat.without_program && !stat.bare => Standing::Unsettled,
+        _ => Standing::Nobody,
+    })
+}
+
+/// The environment block of the process; empty if it is gone.
+///
+/// It is read in one call, however long it is, because a process that execs meanwhile cuts off what
+/// a second call would read.
+fn environment(pid: u32) -> Result<Vec<u8>, Error> {
     let path = format!("{PROC}/{pid}/environ");
-    match fs::read(&path) {
-        Ok(environment) => Ok(value(&environment)),
-        Err(error) if is_gone(&error) => Ok(None),
-        Err(error) => Err(Error::process_table(Path::new(&path), error)),
+    let mut room = 64 * 1024;
+    loop {
+        let mut block = vec![0; room];
+        match fs::File::open(&path).and_then(|mut file| file.read(&mut block)) {
+            Ok(length) if length < room => {
+                block.truncate(length);
+                return Ok(block);
+            }
+            Ok(_) => room *= 2,
+            Err(error) if is_gone(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(Error::process_table(Path::new(&path), error)),
+        }
     }
 }
 

@@ -29,34 +29,66 @@ fn opened(child: &Child) -> PidFd {
         .unwrap()
 }
 
+/// A stat line whose fields are all 0 but those given by their number.
+fn line(fields: &[(usize, &str)]) -> String {
+    let mut line = vec!["0"; 50];
+    for (number, value) in fields {
+        line[number - 3] = value;
+    }
+    format!("77 (a) b (c) {}\n", line.join(" "))
+}
+
 #[test]
 fn a_stat_line_is_read_behind_the_last_bracket() {
-    let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
-    let stat = parse_stat(&format!("77 (a) b (c) {tail}")).unwrap();
-    assert_eq!(
-        stat,
-        Stat {
-            zombie: false,
-            start_time: 4242,
-            exit_code: None
-        }
-    );
+    let stat = parse_stat(&line(&[(3, "S"), (22, "4242")])).unwrap();
+    let expected = Stat {
+        zombie: false,
+        without_program: false,
+        start_time: 4242,
+        bare: false,
+        exit_code: Some(0),
+    };
+    assert_eq!(stat, expected);
 }
 
 #[test]
 fn a_zombie_line_tells_its_exit_code() {
-    let mut fields = vec!["0".to_owned(); 50];
-    fields[0] = "Z".into();
-    fields[19] = "11".into();
-    fields[49] = "1792".into();
-    let stat = parse_stat(&format!("77 (x) {}\n", fields.join(" "))).unwrap();
+    let stat = parse_stat(&line(&[(3, "Z"), (52, "1792")])).unwrap();
+    assert!(stat.zombie);
+    assert_eq!(stat.exit_code, Some(1792));
+}
+
+#[test]
+fn a_kernel_thread_and_a_process_that_is_exiting_run_no_program() {
+    for (flags, without_program) in [("2129984", true), ("4194308", true), ("4194304", false)] {
+        let stat = parse_stat(&line(&[(3, "R"), (9, flags)])).unwrap();
+        assert_eq!(stat.without_program, without_program, "{flags}");
+    }
+}
+
+#[test]
+fn an_empty_environment_counts_once_exec_has_told_where_the_program_begins() {
+    let cases = [
+        ("0", "0", "0", false),
+        ("0", "9", "9", false),
+        ("5", "7", "9", false),
+        ("5", "9", "9", true),
+    ];
+    for (program, begins, ends, bare) in cases {
+        let fields = [(3, "S"), (26, program), (50, begins), (51, ends)];
+        let stat = parse_stat(&line(&fields)).unwrap();
+        assert_eq!(stat.bare, bare, "{program}: {begins} to {ends}");
+    }
+}
+
+#[test]
+fn an_old_kernels_shorter_line_will_do() {
+    let stat =
+        parse_stat("7 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21 22 23 24 25")
+            .unwrap();
     assert_eq!(
-        stat,
-        Stat {
-            zombie: true,
-            start_time: 11,
-            exit_code: Some(1792)
-        }
+        (stat.start_time, stat.bare, stat.exit_code),
+        (4242, false, None)
     );
 }
 

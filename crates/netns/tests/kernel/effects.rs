@@ -136,6 +136,62 @@ fn a_cgroup_made_beneath_is_emptied_and_removed(layout: &CgroupLayout) {
     child.wait().unwrap();
 }
 
+/// A frozen cgroup of version 1, which holds its processes even against SIGKILL, until it is dropped.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn group(group: &Path) -> Self {
+        let frozen = Self(group.join("freezer.state"));
+        fs::write(&frozen.0, "FROZEN").unwrap();
+        node::eventually("the cgroup is frozen", || {
+            fs::read_to_string(&frozen.0).unwrap() == "FROZEN\n"
+        });
+        frozen
+    }
+
+    /// Freezes one process, in a cgroup that no layout knows.
+    fn process(process: &PidFd) -> Self {
+        sh("mkdir /run/freezer; mount -t cgroup -o freezer none /run/freezer");
+        let group = Path::new("/run/freezer").join(node::name());
+        fs::create_dir(&group).unwrap();
+        fs::write(group.join("cgroup.procs"), process.id().pid.to_string()).unwrap();
+        Self::group(&group)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.0, "THAWED");
+    }
+}
+
+fn the_deadline_names(effects: &Effects, frozen: &PidFd) {
+    let error = effects
+        .quiet("pod-1", Duration::from_millis(20))
+        .unwrap_err();
+    let Error::Alive { pod, pids } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (pod.as_str(), pids.0.as_slice()),
+        ("pod-1", &[frozen.id().pid][..])
+    );
+    assert!(frozen.is_alive().unwrap());
+    assert_eq!(effects.leftovers().unwrap(), ["pod-1"]);
+}
+
+/// Whether a SIGKILL waits for the process, which cannot take it.
+fn is_being_killed(process: &PidFd) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id().pid)).unwrap();
+    let pending = |line: &str| {
+        let mask = line
+            .strip_prefix("SigPnd:")
+            .or(line.strip_prefix("ShdPnd:"))?;
+        Some(u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << 8) != 0)
+    };
+    status.lines().filter_map(pending).any(|killed| killed)
+}
+
 /// Moves the shell into a cgroup beside the effects'.
 fn join(layout: &CgroupLayout) -> String {
     let sandbox = root(layout).join(format!("{}-sandbox", node::name()));
@@ -210,22 +266,56 @@ node_tests! {
     }
 
     fn who_cannot_be_killed_is_named_at_the_deadline() {
-        // A frozen cgroup of version 1 holds its processes even against SIGKILL.
         let layout = node::cgroup_v1("freezer");
         let effects = effects(&layout);
         let (mut child, family) = start(&effects, "pod-1", "echo $$; exec sleep 1000", 1);
-        let state = PathBuf::from("/sys/fs/cgroup/freezer").join(node::name()).join("pod-1/freezer.state");
-        fs::write(&state, "FROZEN").unwrap();
-        node::eventually("the cgroup is frozen", || fs::read_to_string(&state).unwrap() == "FROZEN\n");
-        let error = effects.quiet("pod-1", Duration::from_millis(20)).unwrap_err();
-        let Error::Alive { pod, pids } = &error else { panic!("{error}") };
-        assert_eq!((pod.as_str(), pids.0.as_slice()), ("pod-1", &[family[0].id().pid][..]));
-        assert_eq!(alive(&family), [true]);
-        fs::write(&state, "THAWED").unwrap();
+        let frozen = Frozen::group(&root(&layout).join(node::name()).join("pod-1"));
+        the_deadline_names(&effects, &family[0]);
+        drop(frozen);
         effects.quiet("pod-1", GUARD).unwrap();
-        assert_eq!(alive(&family), [false]);
+        assert!(family[0].wait_exit(GUARD).unwrap());
         effects.disband().unwrap();
         child.wait().unwrap();
+    }
+
+    fn who_cannot_be_killed_is_named_at_the_deadline_without_cgroups() {
+        let effects = effects(&node::no_cgroups());
+        let (mut child, family) = start(&effects, "pod-1", "echo $$; exec sleep 1000", 1);
+        let frozen = Frozen::process(&family[0]);
+        the_deadline_names(&effects, &family[0]);
+        drop(frozen);
+        // It dies of the first signal, and is on no list as soon as it runs no program.
+        effects.quiet("pod-1", GUARD).unwrap();
+        assert!(family[0].wait_exit(GUARD).unwrap());
+        child.wait().unwrap();
+    }
+
+    fn who_came_while_others_were_killed_is_ended_too() {
+        let effects = effects(&node::no_cgroups());
+        let (mut child, family) = start(&effects, "pod-1", "echo $$; exec sleep 1000", 1);
+        let frozen = Frozen::process(&family[0]);
+        let (mut late, latecomers) = std::thread::scope(|scope| {
+            let quiet = scope.spawn(|| effects.quiet("pod-1", GUARD).unwrap());
+            node::eventually("the first round waits", || is_being_killed(&family[0]));
+            let late = start(&effects, "pod-1", "echo $$; exec sleep 1000", 1);
+            drop(frozen);
+            assert_eq!(quiet.join().unwrap(), 2);
+            late
+        });
+        assert_eq!([alive(&family), alive(&latecomers)], [[false], [false]]);
+        child.wait().unwrap();
+        late.wait().unwrap();
+    }
+
+    fn a_process_that_execs_for_ever_is_ended_without_cgroups() {
+        let effects = effects(&node::no_cgroups());
+        fs::write("/run/restless", "exec /bin/sh /run/restless").unwrap();
+        for _ in 0..20 {
+            let (mut child, family) = start(&effects, "pod-1", "echo $$; exec /bin/sh /run/restless", 1);
+            assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 1);
+            assert_eq!(alive(&family), [false]);
+            child.wait().unwrap();
+        }
     }
 
     fn a_command_whose_cgroup_was_removed_is_not_started() {

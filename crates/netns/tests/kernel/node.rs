@@ -159,13 +159,18 @@ fn prepare() {
     sh("mount -t tmpfs none /run; mkdir /run/netns");
 }
 
-/// cgroups do not go with a node's namespaces; its processes are gone by now.
+/// cgroups do not go with a node's namespaces. Its processes are gone by now, unless a test that
+/// failed left them frozen.
 fn remove_cgroups(node: &str) {
     let script = format!(
         "mount -t tmpfs none /run; mkdir /run/pids /run/freezer /run/unified
          mount -t cgroup -o pids none /run/pids; mount -t cgroup -o freezer none /run/freezer
          mount -t cgroup2 none /run/unified
-         for group in $(find /run/*/{node}* -depth -type d 2>/dev/null); do rmdir $group; done"
+         for group in $(find /run/*/{node} /run/*/{node}-* -depth -type d 2>/dev/null); do
+             if test -e $group/freezer.state; then echo THAWED > $group/freezer.state; fi
+             for try in $(seq 500); do rmdir $group 2>/dev/null && break; sleep 0.01; done
+             if test -e $group; then exit 1; fi
+         done"
     );
     let status = Command::new("unshare")
         .args(["-m", "/bin/sh", "-c", &script])

@@ -1,4 +1,58 @@
+use std::process::{Command, Stdio};
+
 use super::*;
+
+#[test]
+fn a_process_in_exec_is_never_taken_for_nobodys() {
+    // It execs itself for ever: one look in twenty finds it without an environment.
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    std::fs::write(&script, r#"exec /bin/sh "$0""#).unwrap();
+    let mut restless = Command::new("/bin/sh")
+        .arg(&script)
+        .env(ENVIRONMENT, "restless")
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let standings: Vec<Standing> = (0..5000)
+        .map(|_| standing(restless.id()).unwrap())
+        .collect();
+    restless.kill().unwrap();
+    restless.wait().unwrap();
+    assert!(!standings.contains(&Standing::Nobody));
+    assert!(standings.contains(&Standing::Of("restless".into())));
+}
+
+#[test]
+fn a_long_environment_is_read_to_its_end() {
+    let mut wordy = Command::new("/bin/cat");
+    wordy
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    // The kernel takes at most 128 KiB in one variable.
+    for number in 0..4 {
+        wordy.env(format!("A{number}"), "x".repeat(100_000));
+    }
+    let mut wordy = wordy.env(ENVIRONMENT, "wordy").spawn().unwrap();
+    while standing(wordy.id()).unwrap() == Standing::Unsettled {}
+    let last = standing(wordy.id()).unwrap();
+    wordy.kill().unwrap();
+    wordy.wait().unwrap();
+    assert_eq!(last, Standing::Of("wordy".into()));
+}
+
+#[test]
+fn an_empty_environment_is_nobodys() {
+    let mut bare = Command::new("/bin/cat");
+    let mut bare = bare.env_clear().stdin(Stdio::piped()).spawn().unwrap();
+    // It may still be in exec at first: only that may delay the answer.
+    while standing(bare.id()).unwrap() == Standing::Unsettled {}
+    assert_eq!(standing(bare.id()).unwrap(), Standing::Nobody);
+    bare.kill().unwrap();
+    bare.wait().unwrap();
+    assert_eq!(standing(bare.id()).unwrap(), Standing::Nobody);
+}
 
 #[test]
 fn the_variable_is_found_whole_or_not_at_all() {
