@@ -28,6 +28,13 @@ const BUSY_RETRY: Duration = Duration::from_millis(5);
 /// How long a killed process may take to be gone before it is left to the kernel.
 const REAP_FOR: Duration = Duration::from_secs(2);
 
+/// Where crun mounts its own program read-only for a moment, before it runs from there, so that
+/// a container cannot overwrite it. The default is /tmp, and a crun that is killed in that moment
+/// leaves a file and a mount on it. Where no file can be made it runs from a sealed copy in
+/// memory, which leaves nothing. (runc sets the variable itself.)
+const CLONE_DIRECTORY: &str = "_LIBCONTAINER_STATEDIR";
+const NO_CLONES: &str = "/proc";
+
 /// Takes hold of a runtime's processes before they execute, so that they can be found after a
 /// crash: they outlive their caller.
 pub trait Spawn: Send + Sync {
@@ -112,6 +119,7 @@ impl Call<'_> {
             // wait for a READY=1 that no pause process ever sends.
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .env(CLONE_DIRECTORY, NO_CLONES)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(pipe())

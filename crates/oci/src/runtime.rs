@@ -295,22 +295,29 @@ impl OciRuntime {
         })
     }
 
-    /// Whether the runtime keeps anything under this id. Runtimes name their entry after the
-    /// id, some with a suffix.
+    /// Whether the runtime keeps anything under this id.
     fn has_state(&self, id: &SandboxId) -> Result<bool, OciError> {
+        Ok(!self.state_entries(id)?.is_empty())
+    }
+
+    /// What the runtime keeps under this id. Runtimes name their entry after the id, some with a
+    /// suffix.
+    fn state_entries(&self, id: &SandboxId) -> Result<Vec<PathBuf>, OciError> {
         let root = &self.handler.root;
+        let failed = || file_failed("read the state", root, id);
         let entries = match fs::read_dir(root) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(file_failed("read the state", root, id)(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed()(error)),
         };
+        let mut found = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(file_failed("read the state", root, id))?;
+            let entry = entry.map_err(failed())?;
             if belongs_to(&entry.file_name().to_string_lossy(), id.as_str()) {
-                return Ok(true);
+                found.push(entry.path());
             }
         }
-        Ok(false)
+        Ok(found)
     }
 
     fn cgroups(&self, target: &Target) -> Result<Cgroups, OciError> {

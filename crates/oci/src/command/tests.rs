@@ -91,6 +91,24 @@ async fn hears_the_answer_the_messages_and_the_exit() {
 }
 
 #[tokio::test]
+async fn nothing_of_our_environment_is_handed_on_but_path() {
+    assert!(
+        std::env::var_os("CARGO_MANIFEST_DIR").is_some(),
+        "there is more of it"
+    );
+    let answer = Program::shell("env").run(LONG, true).await.unwrap();
+    let environment = String::from_utf8(answer.stdout).unwrap();
+    let names = environment
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name);
+    // The shell adds where it is.
+    let mut names: Vec<&str> = names.filter(|name| *name != "PWD").collect();
+    names.sort_unstable();
+    assert_eq!(names, ["PATH", "_LIBCONTAINER_STATEDIR"]);
+}
+
+#[tokio::test]
 async fn a_process_that_may_stay_gets_no_pipe() {
     let program =
         Program::shell(r#"readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 > "$1/fds""#);

@@ -5,7 +5,11 @@
 //! runtime names, and every process in its cgroup have been seen to end.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
+use rustix::mount::{UnmountFlags, unmount};
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::{OciRuntime, PARENT_IN_USE, Target, cgroup_failed, failed, file_failed};
@@ -59,14 +63,28 @@ impl OciRuntime {
         if self.has_state(&target.id)? {
             self.forget(target).await?;
         }
-        // A runtime that makes cgroups in the parent now would lose it: the last one removes it.
-        let nobody_makes = PARENT_IN_USE.try_write();
-        self.cgroups(target)?
-            .remove(&target.cgroup, nobody_makes.is_ok())
-            .map_err(cgroup_failed("remove", target))?;
-        drop(nobody_makes);
+        self.remove_cgroup(target).await?;
         point::reached("oci.deleted");
         Ok(())
+    }
+
+    /// A process that has just ended still counts in its cgroup for a moment, although it is not
+    /// listed any more: then the removal is refused, and tried again.
+    async fn remove_cgroup(&self, target: &Target) -> Result<(), OciError> {
+        let end = Instant::now() + self.handler.deadlines.kill;
+        let cgroups = self.cgroups(target)?;
+        loop {
+            // A runtime that makes cgroups in the parent now would lose it; the last delete
+            // removes the parent.
+            let nobody_makes = PARENT_IN_USE.try_write();
+            match cgroups.remove(&target.cgroup, nobody_makes.is_ok()) {
+                Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < end => {}
+                done => return done.map_err(cgroup_failed("remove", target)),
+            }
+            drop(nobody_makes);
+            self.end_members(target, end).await?;
+            sleep(AGAIN).await;
+        }
     }
 
     async fn forget(&self, target: &Target) -> Result<(), OciError> {
@@ -75,13 +93,9 @@ impl OciRuntime {
         let args = vec![OsStr::new("delete"), OsStr::new("--force"), OsStr::new(id)];
         self.succeed(self.call(&binary, Verb::Delete, id, args))
             .await?;
-        if self.has_state(&target.id)? {
-            let left = std::io::Error::other("it is there after a delete that succeeded");
-            return Err(file_failed(
-                "remove the state",
-                &self.handler.root,
-                &target.id,
-            )(left));
+        for entry in self.state_entries(&target.id)? {
+            remove_leftover(&entry).map_err(file_failed("remove", &entry, &target.id))?;
+            point::reached("oci.leftover.removed");
         }
         Ok(())
     }
@@ -159,5 +173,24 @@ impl OciRuntime {
             pid,
             after: self.handler.deadlines.kill,
         }
+    }
+}
+
+/// Removes what a runtime leaves although it has forgotten the sandbox: a runc that is killed
+/// while it mounts its own program in its state leaves that mount, and then cannot remove the
+/// directory. What is no mount point says so, and is only removed.
+fn remove_leftover(entry: &Path) -> io::Result<()> {
+    let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+    for file in fs::read_dir(entry).into_iter().flatten().flatten() {
+        let _ = unmount(file.path(), flags);
+    }
+    let removed = if fs::symlink_metadata(entry)?.is_dir() {
+        fs::remove_dir_all(entry)
+    } else {
+        fs::remove_file(entry)
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

@@ -227,11 +227,24 @@ async fn delete_asks_the_runtime_only_where_it_has_a_state() {
 }
 
 #[tokio::test]
-async fn a_delete_that_only_says_so_is_no_success() {
+async fn what_a_runtime_leaves_is_removed_for_it_and_nothing_else() {
     let scripted = Scripted::new("exit 0");
-    scripted.state(target(None).id.as_str());
-    let error = scripted.runtime.delete(&target(None)).await.unwrap_err();
-    assert!(matches!(error, OciError::File { .. }), "{error}");
+    let id = target(None).id;
+    let left = scripted.state(id.as_str());
+    fs::write(left.join("runc.123456"), "").unwrap();
+    fs::write(
+        scripted
+            .directory
+            .path()
+            .join("root")
+            .join(format!("{id}.state")),
+        "",
+    )
+    .unwrap();
+    let other = scripted.state("another");
+    scripted.runtime.delete(&target(None)).await.unwrap();
+    assert!(!scripted.runtime.has_state(&id).unwrap());
+    assert!(other.exists());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::node::{World, quiet};
 use podwalk_oci::{Bundle, Probe, Target};
@@ -19,19 +20,27 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 const CRASH_AT: &str = "PODWALK_OCI_CRASH_AT";
 /// The points that were reached, one line each.
 const REACHED: &str = "/run/reached";
+/// How much later each cut is than the one before it.
+const CUT_STEP: Duration = Duration::from_micros(700);
 /// More points than a walk can have; the enumeration must end before.
 const TOO_MANY: u32 = 60;
 
 everywhere! {
     /// SIGKILL at every point of a start and its undoing.
     scenario_46_a_crash_at_any_point_leaves_nothing;
+    /// A start that is cut anywhere, also in the middle of the runtime's own work.
+    a_start_that_is_cut_anywhere_leaves_nothing;
 }
 
 mod bodies {
-    use super::{World, crash_everywhere};
+    use super::{World, crash_everywhere, cut_everywhere};
 
     pub(crate) async fn scenario_46_a_crash_at_any_point_leaves_nothing(world: World) {
         crash_everywhere(world).await;
+    }
+
+    pub(crate) async fn a_start_that_is_cut_anywhere_leaves_nothing(world: World) {
+        cut_everywhere(world).await;
     }
 }
 
@@ -60,6 +69,23 @@ async fn crash_everywhere(world: World) {
     assert!(missed.is_empty(), "never reached: {missed:?}");
 }
 
+/// Drops the start after longer and longer times, until it comes through. The times only spread
+/// the cuts over the runtime's work; what is checked holds wherever they fall.
+async fn cut_everywhere(world: World) {
+    let mut patience = Duration::ZERO;
+    loop {
+        let bundle = Bundle::write(&world.config(), &world.bundles).unwrap();
+        let start = world.runtime.create_and_start(&bundle);
+        let started = tokio::time::timeout(patience, start).await;
+        recover(&world).await;
+        if let Ok(started) = started {
+            started.unwrap();
+            break;
+        }
+        patience += CUT_STEP;
+    }
+}
+
 /// The points in the code of what the walk uses.
 fn announced() -> BTreeSet<&'static str> {
     let sources = [
@@ -69,8 +95,9 @@ fn announced() -> BTreeSet<&'static str> {
     ];
     let quoted = sources.iter().flat_map(|source| source.split('"'));
     let points = quoted.filter(|text| text.starts_with("oci.") && !text.contains(' '));
-    // A virtual machine's, and those that change nothing.
+    // A virtual machine's, what only a killed runtime leaves, and those that change nothing.
     let elsewhere = [
+        "oci.leftover.removed",
         "oci.kill.spawned",
         "oci.state.spawned",
         "oci.version.spawned",

@@ -34,6 +34,7 @@ const PREPARE: &str = r#"
     layout=$1; shift
     mount --make-rprivate /
     mount -t tmpfs -o nosuid,nodev,noexec tmpfs /run
+    mount -t tmpfs tmpfs /tmp
     mount -t tmpfs tmpfs /sys/fs/cgroup
     cd /sys/fs/cgroup
     case $layout in
@@ -170,6 +171,8 @@ pub(crate) struct World {
     pub(crate) netns: PathBuf,
     pub(crate) layout: Layout,
     pub(crate) parent: String,
+    /// The mounts of the node before anything was started.
+    mounts: Vec<String>,
 }
 
 impl World {
@@ -181,6 +184,7 @@ impl World {
             netns: PathBuf::from("/run/netns/pod"),
             layout,
             parent: format!("/{parent}"),
+            mounts: mounts(),
         }
     }
 
@@ -254,7 +258,19 @@ impl World {
             .collect();
         assert_eq!(pauses, Vec::<u32>::new(), "pause processes");
         assert_eq!(marked("pod-1"), Vec::<u32>::new(), "processes of a runtime");
+        assert_eq!(
+            names(Path::new("/tmp")),
+            Vec::<String>::new(),
+            "files of a runtime"
+        );
+        assert_eq!(mounts(), self.mounts, "mounts");
     }
+}
+
+fn mounts() -> Vec<String> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let point = |line: &str| line.split(' ').nth(4).unwrap().to_owned();
+    mountinfo.lines().map(point).collect()
 }
 
 fn names(directory: &Path) -> Vec<String> {
