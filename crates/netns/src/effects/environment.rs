@@ -22,6 +22,18 @@ enum Standing {
     Unsettled,
 }
 
+impl Standing {
+    /// Whether it says that it is of `pod`: who is killed must say so.
+    fn is_of(&self, pod: &str) -> bool {
+        matches!(self, Self::Of(found) if found == pod)
+    }
+
+    /// Whether it does not deny it: who is overlooked must deny it.
+    fn may_be_of(&self, pod: &str) -> bool {
+        self.is_of(pod) || *self == Self::Unsettled
+    }
+}
+
 /// The processes that may belong to an effect of `pod`: those whose environment names it, and those
 /// that are in exec, of which it cannot be told yet.
 ///
@@ -58,11 +70,7 @@ pub(crate) fn pods() -> Result<Vec<String>, Error> {
 }
 
 fn candidates(pod: &str) -> Result<BTreeSet<u32>, Error> {
-    select(processes()?, |standing| match standing {
-        Standing::Of(found) => found == pod,
-        Standing::Unsettled => true,
-        Standing::Nobody => false,
-    })
+    select(processes()?, |standing| standing.may_be_of(pod))
 }
 
 fn select(

@@ -3,6 +3,20 @@ use std::process::{Command, Stdio};
 use super::*;
 
 #[test]
+fn who_is_in_exec_is_waited_for_and_not_killed() {
+    let standings = [
+        (Standing::Of("pod-1".into()), true, true),
+        (Standing::Of("pod-11".into()), false, false),
+        (Standing::Nobody, false, false),
+        (Standing::Unsettled, false, true),
+    ];
+    for (standing, is, may_be) in standings {
+        assert_eq!(standing.is_of("pod-1"), is, "{standing:?}");
+        assert_eq!(standing.may_be_of("pod-1"), may_be, "{standing:?}");
+    }
+}
+
+#[test]
 fn a_process_in_exec_is_never_taken_for_nobodys() {
     // It execs itself for ever: one look in twenty finds it without an environment.
     let directory = tempfile::tempdir().unwrap();
