@@ -10,7 +10,8 @@ use podwalk_pause::PAUSE;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use crate::config::{ConfigError, Dns, SandboxConfig};
+use crate::config::{Dns, SandboxConfig};
+use crate::config_error::ConfigError;
 use crate::id::SandboxId;
 use crate::point;
 use crate::spec::{HostFacts, spec};

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::id::SandboxId;
 
 const MOUNT_POINT: &str = "/sys/fs/cgroup";

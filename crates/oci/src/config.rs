@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::LinuxSeccomp;
 
 use crate::cgroup::{CgroupParent, CgroupsPath};
+use crate::config_error::ConfigError;
 use crate::id::SandboxId;
-use crate::runtime::Target;
+use crate::target::Target;
 
 mod check;
-mod error;
 
 pub(crate) use check::NET_SYSCTL_PREFIX;
-pub use error::ConfigError;
 
 /// A sandbox, as its owner wants it. [`SandboxConfig::new`] gives the strictest one.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// The longest id, in bytes. It becomes a file name with a prefix, and a cgroup's name.
 const LONGEST: usize = 128;

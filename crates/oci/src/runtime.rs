@@ -6,12 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use tokio::sync::RwLock;
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::bundle::Bundle;
-use crate::cgroup::{Cgroups, CgroupsPath};
+use crate::cgroup::Cgroups;
 use crate::command::{Answer, Call, Spawn};
 use crate::error::{OciError, Verb};
 use crate::handler::Handler;
@@ -19,8 +18,12 @@ use crate::id::SandboxId;
 use crate::log;
 use crate::point;
 use crate::process::{ProcessIdentity, ProcessWatch};
+use crate::target::Target;
 
 mod end;
+mod probe;
+
+pub use probe::Probe;
 
 /// Read while a runtime may be making a cgroup in a parent that several sandboxes share; with
 /// it written no such parent is removed under a runtime's hands. One for all handlers of the
@@ -33,48 +36,11 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 /// How often to look whether a process has executed its program, which nothing announces.
 const EXEC_POLL: Duration = Duration::from_micros(500);
 
-/// What the owner of a sandbox knows about it, from its own records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Its id.
-    pub id: SandboxId,
-    /// Its cgroup.
-    pub cgroup: CgroupsPath,
-    /// Its process, if it was recorded.
-    pub process: Option<ProcessIdentity>,
-}
-
 /// A sandbox that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sandbox {
     /// Its process.
     pub process: ProcessIdentity,
-}
-
-/// What was found of a sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Probe {
-    /// Nothing: no state, no process.
-    Absent,
-    /// Something that is no sandbox and will not become one: a state that is half written, or
-    /// processes without a state.
-    Partial {
-        /// What there is, for a message.
-        what: String,
-    },
-    /// It was made, and waits to be started.
-    Created {
-        /// Its process.
-        process: ProcessIdentity,
-    },
-    /// It runs. Whether it is the process that was recorded is for the caller to compare.
-    Running {
-        /// Its process.
-        process: ProcessIdentity,
-    },
-    /// The runtime remembers it, and its process is gone.
-    Stopped,
 }
 
 /// What a runtime says of itself.
@@ -206,60 +172,6 @@ impl OciRuntime {
         Ok(())
     }
 
-    /// Looks for the sandbox, and changes nothing.
-    ///
-    /// The processes of an interrupted `create` must be gone: one that goes on makes the answer
-    /// stale.
-    ///
-    /// # Errors
-    /// The answer is unknown: the runtime is missing, fails or hangs, and something is there
-    /// that only it can explain.
-    pub async fn probe(&self, target: &Target) -> Result<Probe, OciError> {
-        if !self.has_state(&target.id)? {
-            return self.probe_without_state(target);
-        }
-        let state = match self.state(&target.id).await {
-            Ok(state) => state,
-            Err(OciError::Failed { message, .. }) if !is_alive(target)? => {
-                let what = format!("the runtime cannot read its state: {message}");
-                return Ok(Probe::Partial { what });
-            }
-            Err(error) => return Err(error),
-        };
-        let watch =
-            ProcessWatch::of(state.pid()).map_err(failed("watch", &target.id, state.pid()))?;
-        let found = match (state.status.as_str(), watch.map(|watch| watch.identity())) {
-            ("created", Some(process)) => Probe::Created { process },
-            ("running" | "paused", Some(process)) => Probe::Running { process },
-            ("stopped" | "created" | "running" | "paused", _) if is_alive(target)? => {
-                Probe::Partial {
-                    what: "the recorded process lives, and the runtime takes it for dead"
-                        .to_owned(),
-                }
-            }
-            ("stopped" | "created" | "running" | "paused", _) => Probe::Stopped,
-            (other, _) => Probe::Partial {
-                what: format!("the runtime's state is {other:?}"),
-            },
-        };
-        Ok(found)
-    }
-
-    fn probe_without_state(&self, target: &Target) -> Result<Probe, OciError> {
-        if is_alive(target)? {
-            let what = "its process lives, and the runtime has no state of it".to_owned();
-            return Ok(Probe::Partial { what });
-        }
-        let members = self.cgroups(target)?.members(&target.cgroup);
-        let members = members.map_err(cgroup_failed("read", target))?;
-        if members.is_empty() {
-            return Ok(Probe::Absent);
-        }
-        Ok(Probe::Partial {
-            what: format!("processes {members:?} are in its cgroup, and the runtime has no state"),
-        })
-    }
-
     /// What the runtime says of itself.
     ///
     /// # Errors
@@ -279,45 +191,6 @@ impl OciRuntime {
         let text = String::from_utf8_lossy(&answer.stdout);
         let line = text.lines().next().unwrap_or_default().trim().to_owned();
         Ok(Version { binary, line })
-    }
-
-    async fn state(&self, id: &SandboxId) -> Result<State, OciError> {
-        let binary = self.handler.locate()?;
-        let args = vec![OsStr::new("state"), OsStr::new(id.as_str())];
-        let answer = self
-            .succeed(self.call(&binary, Verb::State, id.as_str(), args))
-            .await?;
-        serde_json::from_slice(&answer.stdout).map_err(|error| OciError::Answer {
-            binary,
-            verb: Verb::State,
-            id: id.to_string(),
-            why: error.to_string(),
-        })
-    }
-
-    /// Whether the runtime keeps anything under this id.
-    fn has_state(&self, id: &SandboxId) -> Result<bool, OciError> {
-        Ok(!self.state_entries(id)?.is_empty())
-    }
-
-    /// What the runtime keeps under this id. Runtimes name their entry after the id, some with a
-    /// suffix.
-    fn state_entries(&self, id: &SandboxId) -> Result<Vec<PathBuf>, OciError> {
-        let root = &self.handler.root;
-        let failed = || file_failed("read the state", root, id);
-        let entries = match fs::read_dir(root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed()(error)),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed())?;
-            if belongs_to(&entry.file_name().to_string_lossy(), id.as_str()) {
-                found.push(entry.path());
-            }
-        }
-        Ok(found)
     }
 
     fn cgroups(&self, target: &Target) -> Result<Cgroups, OciError> {
@@ -387,20 +260,6 @@ impl OciRuntime {
     }
 }
 
-/// The part of a runtime's `state` that we use.
-#[derive(Deserialize)]
-struct State {
-    status: String,
-    pid: Option<u32>,
-}
-
-impl State {
-    /// 0 if there is none, which no process has.
-    fn pid(&self) -> u32 {
-        self.pid.unwrap_or(0)
-    }
-}
-
 /// Naming a plain file as a namespace makes some runtimes start the sandbox elsewhere.
 fn refuse_plain_file(path: &Path) -> Result<(), OciError> {
     let path_buf = || path.to_owned();
@@ -412,23 +271,6 @@ fn refuse_plain_file(path: &Path) -> Result<(), OciError> {
         return Ok(());
     }
     Err(OciError::NotANamespace { path: path_buf() })
-}
-
-/// Whether the process that was recorded lives.
-fn is_alive(target: &Target) -> Result<bool, OciError> {
-    match target.process {
-        Some(process) => ProcessWatch::open(process)
-            .map(|watch| watch.is_some())
-            .map_err(failed("watch", &target.id, process.pid)),
-        None => Ok(false),
-    }
-}
-
-fn belongs_to(entry: &str, id: &str) -> bool {
-    let Some(rest) = entry.strip_prefix(id) else {
-        return false;
-    };
-    rest.is_empty() || rest == ".state" || rest.starts_with("_sandbox:")
 }
 
 /// The words that crun and runc have for a layout, or a controller, that is not there.

@@ -11,7 +11,8 @@ use oci_spec::runtime::{
 };
 
 use crate::cgroup::{CgroupLayout, cgroup_layout};
-use crate::config::{ConfigError, NET_SYSCTL_PREFIX, NamespaceScope, SandboxConfig, Seccomp};
+use crate::config::{NET_SYSCTL_PREFIX, NamespaceScope, SandboxConfig, Seccomp};
+use crate::config_error::ConfigError;
 use crate::seccomp;
 
 /// The version that is written. crun 1.8 refuses a newer one.

@@ -14,17 +14,17 @@ use core::panic::PanicInfo;
 
 #[cfg(target_arch = "x86_64")]
 mod number {
-    pub const RT_SIGPROCMASK: usize = 14;
-    pub const WAIT4: usize = 61;
-    pub const RT_SIGTIMEDWAIT: usize = 128;
-    pub const EXIT_GROUP: usize = 231;
+    pub(super) const RT_SIGPROCMASK: usize = 14;
+    pub(super) const WAIT4: usize = 61;
+    pub(super) const RT_SIGTIMEDWAIT: usize = 128;
+    pub(super) const EXIT_GROUP: usize = 231;
 }
 #[cfg(target_arch = "aarch64")]
 mod number {
-    pub const EXIT_GROUP: usize = 94;
-    pub const RT_SIGPROCMASK: usize = 135;
-    pub const RT_SIGTIMEDWAIT: usize = 137;
-    pub const WAIT4: usize = 260;
+    pub(super) const EXIT_GROUP: usize = 94;
+    pub(super) const RT_SIGPROCMASK: usize = 135;
+    pub(super) const RT_SIGTIMEDWAIT: usize = 137;
+    pub(super) const WAIT4: usize = 260;
 }
 
 const SIG_BLOCK: usize = 0;

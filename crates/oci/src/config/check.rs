@@ -1,6 +1,7 @@
 //! The checks behind [`SandboxConfig::check`](super::SandboxConfig::check).
 
-use super::{ConfigError, Dns, NamespaceScope, SandboxConfig};
+use super::{Dns, NamespaceScope, SandboxConfig};
+use crate::config_error::ConfigError;
 
 /// The kernel's limit of a host name, in bytes.
 const HOSTNAME_MAX: usize = 64;

@@ -12,11 +12,12 @@ use std::path::Path;
 use rustix::mount::{UnmountFlags, unmount};
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
-use super::{OciRuntime, PARENT_IN_USE, Target, cgroup_failed, failed, file_failed};
+use super::{OciRuntime, PARENT_IN_USE, cgroup_failed, failed, file_failed};
 use crate::cgroup::CgroupLayout;
 use crate::error::{OciError, Verb};
 use crate::point;
 use crate::process::ProcessWatch;
+use crate::target::Target;
 
 /// How long to wait where there is nothing to poll: a process in a cgroup that has no pidfd is
 /// just being made or just ending.
@@ -28,22 +29,23 @@ impl OciRuntime {
     ///
     /// # Errors
     /// [`OciError::StillAlive`] after the deadline of `kill`; [`OciError::Process`] and
-    /// [`OciError::File`] if the kernel refuses; without cgroups and without a recorded process,
-    /// also why the runtime does not name it. A process may be alive after each of them.
+    /// [`OciError::File`] if the kernel refuses; without cgroups also why the runtime does not
+    /// name the process. A process may be alive after each of them.
     pub async fn kill(&self, target: &Target) -> Result<(), OciError> {
         let end = Instant::now() + self.handler.deadlines.kill;
         if self.handler.vm {
             self.ask_to_kill(target).await?;
         }
-        let mut pids = Vec::new();
         if let Some(recorded) = target.process {
             let watch = ProcessWatch::open(recorded);
             let watch = watch.map_err(failed("watch", &target.id, recorded.pid))?;
             self.end_process(target, watch, end).await?;
-        } else {
-            pids.extend(self.named_by_runtime(target).await?);
         }
-        for pid in pids {
+        // With a record and a cgroup the runtime has nothing to add, and is not asked.
+        let has_cgroups = self.cgroups(target)?.layout != CgroupLayout::None;
+        if (target.process.is_none() || !has_cgroups)
+            && let Some(pid) = self.named_by_runtime(target, has_cgroups).await?
+        {
             let watch = ProcessWatch::of(pid).map_err(failed("watch", &target.id, pid))?;
             self.end_process(target, watch, end).await?;
         }
@@ -119,13 +121,17 @@ impl OciRuntime {
 
     /// The process in the runtime's state. Where there are cgroups, they know it too, so that a
     /// runtime that cannot tell keeps nothing alive.
-    async fn named_by_runtime(&self, target: &Target) -> Result<Option<u32>, OciError> {
+    async fn named_by_runtime(
+        &self,
+        target: &Target,
+        has_cgroups: bool,
+    ) -> Result<Option<u32>, OciError> {
         if !self.has_state(&target.id)? {
             return Ok(None);
         }
         match self.state(&target.id).await {
             Ok(state) => Ok(state.pid),
-            Err(_) if self.cgroups(target)?.layout != CgroupLayout::None => Ok(None),
+            Err(_) if has_cgroups => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -1,5 +1,6 @@
 //! The verbs over a scripted runtime. Real ones are in `tests/kernel`.
 
+use super::probe::belongs_to;
 use super::*;
 use crate::command::Unlisted;
 use crate::config::SandboxConfig;
