@@ -48,6 +48,8 @@ pub mod decide;
 pub mod engine;
 pub mod error;
 pub mod event;
+#[cfg(test)]
+mod fixture;
 pub mod id;
 pub mod plan;
 pub mod pod;

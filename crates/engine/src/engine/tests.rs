@@ -1,1 +1,276 @@
+//! What of the engine is pure: who is answered what, and the gate. Everything
+//! else runs on the simulated machine (`tests/simulated`).
 
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::answer::{Wanted, buried, verdict};
+use super::gate::{Gate, Pass};
+use super::*;
+use crate::decide::Next;
+use crate::error::{ErrorKind, StepError};
+use crate::fixture::{Story, failed, goal as wants, pod_id as id_of, spec as spec_of, undone};
+use crate::record::Direction;
+
+/// The answer at a decision: none, ok, or the error's kind.
+fn answer(story: &Story, next: &Next, wanted: Wanted) -> Option<Result<(), EngineErrorKind>> {
+    let answer = verdict(&story.pod(), next, false, wanted)?;
+    Some(answer.map_err(|error| error.kind()))
+}
+
+fn owing(goal: Goal) -> Story {
+    Story::new(NetworkMode::Cni, 1)
+        .started()
+        .then(wants(goal))
+        .then(undone(Step::Start, None))
+        .then(failed(Step::ConfigureCni, Direction::Down, Some(0)))
+}
+
+fn owe() -> Next {
+    Next::Owe {
+        step: Step::ConfigureCni,
+        wait: Duration::from_secs(1),
+    }
+}
+
+const EVERYBODY: [Wanted; 5] = [
+    Wanted::Running,
+    Wanted::Reached(Step::MountNetns),
+    Wanted::Goal(Goal::Stop),
+    Wanted::Goal(Goal::Remove),
+    Wanted::AtRest,
+];
+
+#[test]
+fn nobody_is_answered_while_the_walk_goes_on() {
+    let started = Story::new(NetworkMode::Cni, 1).started();
+    for next in [
+        Next::Look(Step::Start),
+        Next::Climb(Step::Start, Durability::Process),
+        Next::Descend(Step::Start),
+        Next::Outlive(Goal::Stop),
+        Next::Forget,
+    ] {
+        for wanted in EVERYBODY {
+            assert_eq!(answer(&started, &next, wanted), None, "{next:?} {wanted:?}");
+        }
+    }
+}
+
+#[test]
+fn a_start_is_answered_when_the_sandbox_runs_or_has_exited() {
+    let started = Story::new(NetworkMode::Cni, 1).started();
+    assert_eq!(answer(&started, &Next::Rest, Wanted::Running), Some(Ok(())));
+    let exited = started.observes(Observation::Exited { code: None });
+    let failed = Some(Err(EngineErrorKind::Failed));
+    assert_eq!(answer(&exited, &Next::Rest, Wanted::Running), failed);
+    let below = Story::new(NetworkMode::Cni, 1).up_to(Step::ConfigureCni);
+    assert_eq!(answer(&below, &Next::Rest, Wanted::Running), None);
+}
+
+#[test]
+fn a_step_is_answered_with_all_below_it() {
+    let there = Story::new(NetworkMode::Cni, 1).up_to(Step::ReadyNetwork);
+    let reached = |step| answer(&there, &Next::Rest, Wanted::Reached(step));
+    assert_eq!(reached(Step::MountNetns), Some(Ok(())));
+    assert_eq!(reached(Step::ReadyNetwork), Some(Ok(())));
+    assert_eq!(reached(Step::ConfigureCni), None);
+    // Steps that a mode has not hold of themselves.
+    let host = Story::new(NetworkMode::Host, 0).up_to(Step::Create);
+    let reached = answer(&host, &Next::Rest, Wanted::Reached(Step::ConfigureCni));
+    assert_eq!(reached, Some(Ok(())));
+}
+
+#[test]
+fn a_stop_is_answered_when_the_pod_is_down_and_a_remove_by_its_burial_alone() {
+    let down = Story::new(NetworkMode::Cni, 1).started().stopped();
+    let stop = Wanted::Goal(Goal::Stop);
+    assert_eq!(answer(&down, &Next::Rest, stop), Some(Ok(())));
+    // The decision to rest was made a moment before the goal was raised.
+    let asked = down.then(wants(Goal::Remove));
+    let remove = Wanted::Goal(Goal::Remove);
+    assert_eq!(answer(&asked, &Next::Rest, remove), None);
+    assert_eq!(buried(&asked.pod(), remove), Ok(()));
+    let started = Story::new(NetworkMode::Cni, 1)
+        .started()
+        .then(wants(Goal::Stop));
+    assert_eq!(answer(&started, &Next::Rest, stop), None);
+}
+
+#[test]
+fn who_waits_for_what_is_owed_hears_of_it_until_it_is_outlived() {
+    let retry = Some(Err(EngineErrorKind::Retry));
+    for goal in [Goal::Stop, Goal::Remove] {
+        let owing = owing(goal);
+        assert_eq!(answer(&owing, &owe(), Wanted::Goal(goal)), retry);
+        let outlived = owing.observes(Observation::Outlived { goal });
+        let answered = answer(&outlived, &owe(), Wanted::Goal(goal));
+        assert_eq!(answered, Some(Ok(())));
+    }
+    // A Stop that was answered early answers no Remove.
+    let stopped = owing(Goal::Stop)
+        .observes(Observation::Outlived { goal: Goal::Stop })
+        .then(wants(Goal::Remove));
+    assert_eq!(answer(&stopped, &owe(), Wanted::Goal(Goal::Remove)), retry);
+}
+
+/// Scenario 36: the first cause first, what the clean-up met after it.
+#[test]
+fn scenario_36_a_failed_start_names_its_cause_and_then_what_it_owes() {
+    let error = StepError::new(ErrorKind::Environment, "no plugin 'bridge'").remedy("install it");
+    let story = Story::new(NetworkMode::Cni, 1)
+        .up_to(Step::ReadyNetwork)
+        .begins(Step::ConfigureCni)
+        .then(Record::Goal {
+            goal: Goal::Remove,
+            cause: Cause::StartFailed {
+                step: Step::ConfigureCni,
+                error,
+            },
+        })
+        .then(failed(Step::ConfigureCni, Direction::Down, Some(0)));
+    let told = verdict(&story.pod(), &owe(), false, Wanted::Running);
+    let told = told.unwrap().unwrap_err();
+    assert_eq!(
+        told.to_string(),
+        format!(
+            "pod {}: ConfigureCni failed: no plugin 'bridge' (install it); \
+             undoing ConfigureCni of attachment 0 failed 1 times: no",
+            id_of(1)
+        )
+    );
+    assert_eq!(told.kind(), EngineErrorKind::Environment);
+    let gone = buried(&story.pod(), Wanted::Running).unwrap_err();
+    assert!(gone.to_string().contains("no plugin 'bridge'"));
+}
+
+#[test]
+fn a_daemon_that_ends_says_so_to_who_cannot_be_answered_otherwise() {
+    let up = Story::new(NetworkMode::Cni, 1).up_to(Step::MountNetns);
+    let closing = |story: &Story, wanted| {
+        verdict(&story.pod(), &Next::Rest, true, wanted).map(|answer| answer.map_err(|e| e.kind()))
+    };
+    let retry = Some(Err(EngineErrorKind::Retry));
+    assert_eq!(closing(&up, Wanted::Running), retry);
+    assert_eq!(closing(&up, Wanted::Reached(Step::Start)), retry);
+    assert_eq!(closing(&up, Wanted::AtRest), Some(Ok(())));
+    assert_eq!(
+        closing(&up, Wanted::Reached(Step::MountNetns)),
+        Some(Ok(()))
+    );
+    let down = Story::new(NetworkMode::Cni, 1)
+        .started()
+        .stopped()
+        .then(wants(Goal::Remove));
+    assert_eq!(closing(&down, Wanted::Goal(Goal::Remove)), retry);
+}
+
+#[test]
+fn every_error_has_a_kind_and_names_what_it_is_about() {
+    let (id, step) = (id_of(1), Step::MountNetns);
+    let key = spec_of(NetworkMode::Cni).key();
+    let error = StepError::new(ErrorKind::Timeout, "it hung");
+    let kinds = [
+        (EngineError::NoSuchPod { id }, EngineErrorKind::NotFound),
+        (
+            EngineError::NoSuchDebt { id, step },
+            EngineErrorKind::NotFound,
+        ),
+        (
+            EngineError::NotForgivable { id, step },
+            EngineErrorKind::Invalid,
+        ),
+        (
+            EngineError::IdTaken {
+                id,
+                key: key.clone(),
+            },
+            EngineErrorKind::Conflict,
+        ),
+        (
+            EngineError::AlreadyExists { key, id },
+            EngineErrorKind::Conflict,
+        ),
+        (
+            EngineError::OwnerNotStarted { owner: id },
+            EngineErrorKind::Conflict,
+        ),
+        (EngineError::Stopped { id }, EngineErrorKind::Conflict),
+        (EngineError::Exited { id }, EngineErrorKind::Failed),
+        (
+            EngineError::StartFailed {
+                id,
+                step,
+                error,
+                afterwards: Vec::new(),
+            },
+            EngineErrorKind::Timeout,
+        ),
+    ];
+    for (error, kind) in kinds {
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(&id.to_string()), "{error}");
+    }
+    let full = JournalError::Full {
+        detail: "no space".to_owned(),
+    };
+    assert_eq!(EngineError::from(full).kind(), EngineErrorKind::Environment);
+    let large = JournalError::TooLarge { bytes: 2, limit: 1 };
+    assert_eq!(EngineError::from(large).kind(), EngineErrorKind::Invalid);
+    assert_eq!(EngineError::Closing.kind(), EngineErrorKind::Retry);
+}
+
+fn enter(gate: &Gate) -> impl Future<Output = Pass> + use<> {
+    let gate = gate.clone();
+    async move { gate.enter().await }
+}
+
+fn poll<T>(future: &mut std::pin::Pin<Box<impl Future<Output = T>>>) -> Option<T> {
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(end) => Some(end),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn the_gate_lets_so_many_in_and_the_next_one_when_one_leaves() {
+    let gate = Gate::new(2);
+    let first = poll(&mut Box::pin(enter(&gate))).unwrap();
+    let second = poll(&mut Box::pin(enter(&gate))).unwrap();
+    let (mut third, mut fourth) = (Box::pin(enter(&gate)), Box::pin(enter(&gate)));
+    assert!(poll(&mut third).is_none() && poll(&mut fourth).is_none());
+    drop(first);
+    assert!(poll(&mut fourth).is_none(), "first come, first served");
+    let third = poll(&mut third).unwrap();
+    drop((second, third));
+    assert!(poll(&mut fourth).is_some());
+}
+
+#[test]
+fn who_gives_up_waiting_at_the_gate_takes_no_place() {
+    let gate = Gate::new(1);
+    let inside = poll(&mut Box::pin(enter(&gate))).unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(enter(&gate))).collect();
+    for one in &mut waiting {
+        assert!(poll(one).is_none());
+    }
+    let mut last = waiting.pop().unwrap();
+    drop(waiting);
+    drop(inside);
+    assert!(poll(&mut last).is_some());
+    // One who was let in and gives up before hearing of it leaves too.
+    let inside = poll(&mut Box::pin(enter(&gate))).unwrap();
+    let mut let_in = Box::pin(enter(&gate));
+    assert!(poll(&mut let_in).is_none());
+    drop(inside);
+    drop(let_in);
+    assert!(poll(&mut Box::pin(enter(&gate))).is_some());
+}
+
+#[test]
+fn a_gate_for_nobody_lets_one_in() {
+    assert!(poll(&mut Box::pin(enter(&Gate::new(0)))).is_some());
+}

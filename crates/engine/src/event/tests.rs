@@ -1,1 +1,159 @@
+use futures_util::{FutureExt, StreamExt};
 
+use super::*;
+use crate::fixture::*;
+use crate::record::Record;
+use crate::step::{NetworkMode, Step};
+
+fn pod() -> Arc<Pod> {
+    Arc::new(Story::new(NetworkMode::Cni, 1).started().pod())
+}
+
+/// Tells so many events.
+fn tell(events: &Events, times: usize) {
+    let pod = pod();
+    for _ in 0..times {
+        events.tell(at(1, 1), &goal(Goal::Stop), &pod);
+    }
+}
+
+fn cursor(epoch: u64, number: u64) -> Option<Cursor> {
+    Some(Cursor { epoch, number })
+}
+
+fn numbers(events: &[Event]) -> Vec<u64> {
+    events.iter().map(|event| event.cursor.number).collect()
+}
+
+#[test]
+fn a_cursor_round_trips_and_anything_else_is_refused() {
+    let cursor = Cursor {
+        epoch: 3,
+        number: u64::MAX,
+    };
+    assert_eq!(cursor.to_string().parse(), Ok(cursor));
+    for text in [
+        "",
+        "3",
+        "3-",
+        "-3",
+        "3-17-1",
+        "3 - 17",
+        "3-x",
+        "3-18446744073709551616",
+        "+-+",
+    ] {
+        assert_eq!(
+            text.parse::<Cursor>(),
+            Err(NotACursor(text.to_owned())),
+            "{text}"
+        );
+    }
+    let long = "9".repeat(5000).parse::<Cursor>().unwrap_err();
+    assert!(long.to_string().len() < 200);
+}
+
+#[test]
+fn a_listener_without_a_cursor_hears_what_comes() {
+    let events = Events::new(7);
+    tell(&events, 3);
+    let mut heard = events.subscribe(None);
+    assert!(heard.backlog.is_empty() && !heard.gap);
+    tell(&events, 1);
+    let event = heard.live.next().now_or_never().flatten().unwrap();
+    assert_eq!(Some(event.cursor), cursor(7, 4));
+    assert_eq!((event.what, event.stamp), ("stopping", at(1, 1)));
+    assert_eq!(event.pod, pod());
+}
+
+#[test]
+fn a_listener_with_a_cursor_hears_what_it_has_missed() {
+    let events = Events::new(7);
+    tell(&events, 3);
+    for (since, missed) in [(0, vec![1, 2, 3]), (1, vec![2, 3]), (3, vec![])] {
+        let heard = events.subscribe(cursor(7, since));
+        assert_eq!((numbers(&heard.backlog), heard.gap), (missed, false));
+    }
+}
+
+#[test]
+fn a_cursor_of_another_opening_or_never_given_out_is_a_gap() {
+    let events = Events::new(7);
+    tell(&events, 3);
+    for wrong in [
+        cursor(6, 2),
+        cursor(8, 2),
+        cursor(7, 4),
+        cursor(7, u64::MAX),
+    ] {
+        let heard = events.subscribe(wrong);
+        assert!(heard.gap, "{wrong:?}");
+        assert_eq!(numbers(&heard.backlog), [1, 2, 3]);
+    }
+}
+
+#[test]
+fn only_so_many_events_are_kept_and_who_comes_later_is_told() {
+    let events = Events::new(7);
+    tell(&events, WINDOW + 10);
+    let oldest = events.subscribe(cursor(7, 10));
+    assert_eq!((oldest.backlog.len(), oldest.gap), (WINDOW, false));
+    let older = events.subscribe(cursor(7, 9));
+    assert_eq!((older.backlog.len(), older.gap), (WINDOW, true));
+}
+
+#[test]
+fn a_listener_that_falls_too_far_behind_is_let_go_and_holds_nobody_up() {
+    let events = Events::new(7);
+    let slow = events.subscribe(None);
+    let mut quick = events.subscribe(None);
+    let mut heard = 0;
+    for _ in 0..2 * BACKLOG {
+        tell(&events, 1);
+        heard += usize::from(quick.live.next().now_or_never().flatten().is_some());
+    }
+    assert_eq!(heard, 2 * BACKLOG);
+    let left: Vec<_> = slow.live.collect().now_or_never().expect("it has ended");
+    assert!((BACKLOG..2 * BACKLOG).contains(&left.len()));
+}
+
+/// The word that every record gets.
+#[test]
+fn every_record_has_its_word_or_is_the_journals_own_business() {
+    let step = Step::ConfigureCni;
+    let observed = |observation| Record::Observed(observation);
+    let records = [
+        goal(Goal::Run),
+        goal(Goal::Stop),
+        goal(Goal::Remove),
+        Record::Intent(intent(step, &NetworkMode::Cni)),
+        failed(step, Direction::Up, None),
+        failed(step, Direction::Down, Some(1)),
+        undone(step, Some(1)),
+        undone(step, None),
+        observed(Observation::Exited { code: Some(137) }),
+        observed(Observation::Exited { code: None }),
+        observed(Observation::Restart),
+        observed(Observation::Rebooted {
+            from: boot(1),
+            last_record_ns: 0,
+            cni_may_be_back: true,
+        }),
+        observed(Observation::Outlived { goal: Goal::Stop }),
+        observed(Observation::Forgiven {
+            step,
+            attachment: None,
+            reason: "gone".to_owned(),
+        }),
+        Record::Snapshot(Box::new(Pod::clone(&pod()))),
+    ];
+    let done = Step::ALL.map(|step| Record::Done(output(step, 1)));
+    let told = records
+        .iter()
+        .chain(&done)
+        .map(|record| match describe(record) {
+            None => "(nothing)".to_owned(),
+            Some((word, detail)) => format!("{word} [{detail}]"),
+        });
+    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"));
+}

@@ -127,6 +127,12 @@ fn blank(first: &Entry) -> Pod {
 }
 
 fn create(goal: &Entry, entry: &Entry) -> Result<Pod, FoldError> {
+    if entry.sequence != 1 {
+        return Err(FoldError::Gap {
+            expected: 1,
+            found: entry.sequence,
+        });
+    }
     let Record::Intent(Intent::Create(intent)) = &entry.record else {
         return Err(contradiction(entry, "the intent to create comes second"));
     };

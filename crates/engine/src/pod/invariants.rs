@@ -20,10 +20,10 @@ impl Pod {
                 self.attachments.is_empty() || self.attachments.len() == self.plan.len(),
             ),
             (
-                "what is done was taken at least once",
+                "what may be there was begun at least once",
                 self.slots
                     .iter()
-                    .all(|slot| slot.status != Status::Done || slot.climbs > 0),
+                    .all(|slot| slot.status == Status::Never || slot.climbs > 0),
             ),
             (
                 "a walk that climbs again has something to go down from",

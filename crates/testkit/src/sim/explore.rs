@@ -137,7 +137,10 @@ impl Survey {
         let run = run(script, deaths);
         self.runs += 1;
         for (point, times) in &run.reached {
-            *self.reached.entry(point.clone()).or_default() += times;
+            match self.reached.get_mut(point) {
+                Some(known) => *known += times,
+                None => drop(self.reached.insert(point.clone(), *times)),
+            }
         }
         if !run.complaints.is_empty() {
             self.found.push((deaths.to_vec(), run.complaints.clone()));

@@ -57,7 +57,10 @@ impl Points {
         let name = name.into();
         let mut counter = self.counter();
         counter.passed += 1;
-        *counter.reached.entry(name.clone()).or_default() += 1;
+        match counter.reached.get_mut(&name) {
+            Some(times) => *times += 1,
+            None => drop(counter.reached.insert(name.clone(), 1)),
+        }
         if counter.crash_at == Some(counter.passed) {
             counter.crashed_at = Some(name.clone());
         }

@@ -1,0 +1,216 @@
+//! Walks as the drive loop makes them, with every end that an effect can have.
+
+use super::*;
+
+/// What the world answers, drawn for each turn.
+#[derive(Debug, Clone, Copy)]
+enum Luck {
+    Well,
+    Ill,
+    Crash,
+    Reboot,
+    Stop,
+    Remove,
+}
+
+fn luck() -> impl Strategy<Value = Vec<Luck>> {
+    let one = prop_oneof![
+        8 => Just(Luck::Well),
+        3 => Just(Luck::Ill),
+        2 => Just(Luck::Crash),
+        1 => Just(Luck::Reboot),
+        1 => Just(Luck::Stop),
+        1 => Just(Luck::Remove),
+    ];
+    prop::collection::vec(one, 0..60)
+}
+
+struct Walk {
+    pod: Pod,
+    facts: Facts,
+    boot: u8,
+    seconds: u64,
+    consumes_network: bool,
+}
+
+impl Walk {
+    fn write(&mut self, record: Record) {
+        self.seconds += 1;
+        let entry = Entry {
+            pod: self.pod.id,
+            sequence: self.pod.next_sequence,
+            stamp: at(self.boot, self.seconds),
+            record,
+        };
+        self.facts.now = entry.stamp;
+        self.pod
+            .apply(&entry)
+            .unwrap_or_else(|error| panic!("{error}: {:?} on {:?}", entry.record, self.pod));
+    }
+
+    fn intent(&self, step: Step) -> Record {
+        let mut intent = intent(step, &self.pod.spec.network);
+        if let crate::record::Intent::Start(start) = &mut intent {
+            start.consumes_network = self.consumes_network;
+        }
+        Record::Intent(intent)
+    }
+
+    /// One turn; false when the walk rests or is over.
+    fn turn(&mut self, luck: Luck) -> bool {
+        match luck {
+            Luck::Stop => self.write(goal(Goal::Stop)),
+            Luck::Remove => self.write(goal(Goal::Remove)),
+            Luck::Reboot => self.reboot(),
+            Luck::Crash => (self.facts.inherited, self.facts.found) = (true, None),
+            Luck::Well | Luck::Ill => return self.act(matches!(luck, Luck::Well)),
+        }
+        true
+    }
+
+    fn reboot(&mut self) {
+        let from = self.pod.last.boot;
+        self.boot += 1;
+        self.write(Record::Observed(Observation::Rebooted {
+            from,
+            last_record_ns: 0,
+            cni_may_be_back: self.pod.released.is_some() && !self.pod.plan.is_empty(),
+        }));
+        (self.facts.inherited, self.facts.found) = (true, None);
+    }
+
+    fn act(&mut self, well: bool) -> bool {
+        match decide(&self.pod, &self.facts) {
+            Next::Rest | Next::Forget => return false,
+            Next::Look(step) => {
+                let found = if well { Probe::Absent } else { Probe::Partial };
+                self.facts.found = Some((step, found));
+            }
+            Next::Adopt(step) => self.write(Record::Done(output(step, 2))),
+            Next::NoteExit => self.write(Record::Observed(Observation::Exited { code: None })),
+            Next::Climb(step, _) => self.climb(step, well),
+            Next::Restart => self.write(Record::Observed(Observation::Restart)),
+            Next::TurnDown(cause) => self.write(Record::Goal {
+                goal: Goal::Remove,
+                cause,
+            }),
+            Next::Descend(step) => self.descend(step, well),
+            Next::Owe { wait, .. } => {
+                self.seconds += wait.as_secs() + 1;
+                self.facts.now = at(self.boot, self.seconds);
+            }
+            Next::Outlive(goal) => self.write(Record::Observed(Observation::Outlived { goal })),
+        }
+        true
+    }
+
+    fn climb(&mut self, step: Step, well: bool) {
+        assert_eq!(
+            self.pod.goal,
+            Goal::Run,
+            "it climbs after it was turned down"
+        );
+        // ADD is never repeated without a DEL.
+        if step == Step::ConfigureCni {
+            assert!(self.pod.attachments.is_empty(), "ADD without a DEL before");
+        }
+        self.write(self.intent(step));
+        match well {
+            true => {
+                self.write(Record::Done(output(step, 2)));
+                self.facts.found = Some((step, Probe::Complete(())));
+            }
+            false => self.write(failed(step, Direction::Up, None)),
+        }
+    }
+
+    fn descend(&mut self, step: Step, well: bool) {
+        let above = Step::ALL.iter().filter(|above| **above > step);
+        for above in above {
+            assert_eq!(
+                self.pod.status(*above),
+                Status::Never,
+                "undone out of order"
+            );
+        }
+        self.facts.found = None;
+        for attachment in self.pod.unreleased(step) {
+            let record = match well || attachment > 0 {
+                true => undone(step, Some(attachment)),
+                false => failed(step, Direction::Down, Some(attachment)),
+            };
+            self.write(record);
+        }
+        match well {
+            true => self.write(undone(step, None)),
+            false if step != Step::ConfigureCni => {
+                self.write(failed(step, Direction::Down, None));
+            }
+            false => {}
+        }
+    }
+}
+
+fn walk(consumes_network: bool, luck: &[Luck]) -> Walk {
+    let pod = Story::new(NetworkMode::Cni, 2).pod();
+    let facts = Facts {
+        now: pod.last,
+        policy: Policy::default(),
+        found: None,
+        inherited: false,
+        urgent: false,
+        hold: Step::AttachLate,
+        closing: false,
+    };
+    let mut walk = Walk {
+        pod,
+        facts,
+        boot: 1,
+        seconds: 200,
+        consumes_network,
+    };
+    for luck in luck {
+        walk.turn(*luck);
+    }
+    walk
+}
+
+proptest! {
+    /// Any luck, then good luck: the pod ends as asked, and every record on
+    /// the way could follow the one before.
+    #[test]
+    fn every_walk_ends_as_asked_once_the_luck_is_good(luck in luck(), consumes in any::<bool>()) {
+        let mut walk = walk(consumes, &luck);
+        let mut turns = 0;
+        while walk.turn(Luck::Well) {
+            turns += 1;
+            prop_assert!(turns < 200, "it never ends: {:?}", walk.pod);
+        }
+        prop_assert_eq!(&walk.pod.debts, &[]);
+        match walk.pod.goal {
+            Goal::Run => prop_assert!(walk.pod.is_started() || walk.pod.exited.is_some()),
+            Goal::Stop => prop_assert!(walk.pod.is_down()),
+            Goal::Remove => prop_assert!(walk.pod.is_undone()),
+        }
+    }
+
+    /// Bad luck only: whatever stays undone is in the ledger.
+    #[test]
+    fn every_walk_ends_or_owes_while_the_luck_is_bad(luck in luck()) {
+        let mut walk = walk(false, &luck);
+        walk.write(goal(Goal::Remove));
+        for _ in 0..50 {
+            walk.turn(Luck::Ill);
+        }
+        prop_assert!(walk.pod.is_undone() || !walk.pod.debts.is_empty());
+    }
+
+    /// A walk is begun anew a bounded number of times.
+    #[test]
+    fn nothing_is_begun_more_often_than_the_policy_allows(luck in luck(), consumes in any::<bool>()) {
+        let walk = walk(consumes, &luck);
+        for step in Step::ALL {
+            prop_assert!(walk.pod.slot(step).climbs <= walk.facts.policy.attempts);
+        }
+    }
+}
