@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -66,16 +67,29 @@ impl Scene {
     /// If the one does not end or the other does not become ready.
     pub fn restart(self, end: End) -> Result<Self> {
         let config = self.daemon.config().clone();
+        self.end(end)?.begin(&config)
+    }
+
+    /// Ends the daemon with `end`; its pods run on.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn end(self, end: End) -> Result<Interval> {
+        let mut daemon = self.daemon;
         match end {
             End::Terminate => {
-                let status = self.daemon.terminate()?;
+                let status = daemon.terminate()?;
                 ensure!(status.success(), "SIGTERM ended the daemon with {status}");
             }
-            End::Kill => self.daemon.kill9()?,
+            End::Kill => daemon.kill9()?,
+            End::Awaited => {
+                let ended = daemon.await_end(Duration::from_secs(60))?;
+                let status = ended.context("the daemon does not end by itself")?;
+                ensure!(status.success(), "the daemon ended with {status}");
+            }
         }
-        Ok(Self {
+        Ok(Interval {
             oracle: self.oracle,
-            daemon: Daemon::start(&config)?,
         })
     }
 
@@ -99,6 +113,27 @@ pub enum End {
     Terminate,
     /// SIGKILL.
     Kill,
+    /// Nothing more: it was told already.
+    Awaited,
+}
+
+/// The time between two daemons, while pods run on and an oracle watches.
+#[derive(Debug)]
+pub struct Interval {
+    oracle: Oracle,
+}
+
+impl Interval {
+    /// Starts the next daemon.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn begin(self, config: &Config) -> Result<Scene> {
+        Ok(Scene {
+            oracle: self.oracle,
+            daemon: Daemon::start(config)?,
+        })
+    }
 }
 
 /// What `inspect` says of a pod's default interface.

@@ -120,6 +120,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
     let journal = open_journal(config).await?;
     let (watch, watched) = mpsc::unbounded_channel();
     let host = adapters(config, watch)?;
+    quiet_calls_of_no_pod(&host.effects).await;
     let parts = Parts {
         journal: Arc::new(journal),
         rungs: host.rungs(),
@@ -165,7 +166,9 @@ impl Node {
         {
             tracing::warn!("effects are still under way: they are found at the next start");
         }
-        // Only when nothing is in it any more.
+        // Calls that are for no pod are cut short; the place of all effects goes
+        // when no pod's is in it any more.
+        quiet_calls_of_no_pod(&self.effects).await;
         if let Err(error) = self.effects.disband() {
             tracing::debug!(%error, "the cgroup of effects stays");
         }
@@ -191,6 +194,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         collected.await;
     });
     answer(&config, listener, node).await
+}
+
+/// Ends STATUS, VERSION and GC calls, an earlier daemon's too.
+async fn quiet_calls_of_no_pod(effects: &Arc<Effects>) {
+    let effects = effects.clone();
+    let quiet = move || effects.quiet(enlist::OF_NO_POD, Duration::from_secs(5));
+    match tokio::task::spawn_blocking(quiet).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a plugin's call does not end"),
+        Err(error) => tracing::debug!(%error, "the runtime is ending"),
+    }
 }
 
 fn prepare_directories(config: &Config) -> anyhow::Result<()> {

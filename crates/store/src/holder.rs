@@ -26,6 +26,18 @@ impl Holder {
         }
     }
 
+    /// Whether that process is known to have ended: no process has its pid, or
+    /// another one, or it is dead and not yet reaped.
+    pub(crate) fn has_ended(&self) -> bool {
+        let Some(pid) = self.pid else {
+            return false;
+        };
+        match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => is_dead(&stat) || start_time(&stat) != self.start_time,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        }
+    }
+
     /// By the words of a lock file; what it does not say is none.
     pub(crate) fn parse(text: &str) -> Self {
         let field = |name: &str| {
@@ -75,6 +87,12 @@ impl fmt::Display for Holder {
 fn start_time(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Field 3 of `/proc/PID/stat`, the first after the name: Z and X are dead.
+fn is_dead(stat: &str) -> bool {
+    let state = stat.rsplit_once(')').map(|(_, fields)| fields.trim_start());
+    state.is_some_and(|state| state.starts_with(['Z', 'X']))
 }
 
 #[cfg(test)]

@@ -5,13 +5,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::OpenError;
 use crate::holder::Holder;
+
+/// How long the lock of a holder that has ended is waited for: a child that it
+/// has forked keeps the lock until it executes its own program.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two tries; the kernel cannot say who else holds a lock.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// A lock that is held until it is dropped. The file stays: deleting it would
 /// let two processes lock two files of one name.
@@ -30,10 +37,17 @@ impl LockFile {
             .write(true)
             .open(path)
             .map_err(OpenError::io("open", path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(locked(path.to_owned(), &mut file)),
-            Err(error) => return Err(OpenError::io("lock", path)(error.into())),
+        let patience = Instant::now() + PATIENCE;
+        while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != Errno::WOULDBLOCK {
+                return Err(OpenError::io("lock", path)(error.into()));
+            }
+            let holder = holder(&mut file);
+            if !holder.has_ended() || Instant::now() >= patience {
+                let path = path.to_owned();
+                return Err(OpenError::Locked { path, holder });
+            }
+            std::thread::sleep(AGAIN);
         }
         sign(&mut file).map_err(OpenError::io("write", path))?;
         Ok(Self { _file: file })
@@ -45,19 +59,17 @@ fn sign(file: &mut File) -> io::Result<()> {
     file.write_all(Holder::this_process().text().as_bytes())
 }
 
-fn locked(path: PathBuf, file: &mut File) -> OpenError {
+/// Who has signed. Unreadable is as good as not yet written: the lock is what
+/// counts.
+fn holder(file: &mut File) -> Holder {
     let mut text = String::new();
     let read = file
         .rewind()
         .and_then(|()| file.take(4096).read_to_string(&mut text));
-    // Unreadable is as good as not yet written: the lock is what counts.
     if read.is_err() {
         text.clear();
     }
-    OpenError::Locked {
-        path,
-        holder: Holder::parse(&text),
-    }
+    Holder::parse(&text)
 }
 
 #[cfg(test)]

@@ -6,12 +6,19 @@ use std::sync::Arc;
 
 use podwalk_netns::effects::Effects;
 
+/// Where calls go that are for no pod: STATUS, VERSION and GC.
+pub(super) const OF_NO_POD: &str = "node";
+
 /// One place for the plugins' and the runtimes' processes alike.
 pub(crate) struct Enlist(pub(super) Arc<Effects>);
 
 impl Enlist {
     fn put(&self, pod: &str, command: &mut Command) -> io::Result<()> {
-        self.0.enlist(pod, command).map_err(io::Error::other)
+        let place = match pod.is_empty() {
+            true => OF_NO_POD,
+            false => pod,
+        };
+        self.0.enlist(place, command).map_err(io::Error::other)
     }
 }
 

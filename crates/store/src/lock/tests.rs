@@ -56,3 +56,23 @@ fn a_missing_directory_is_named() {
     let refused = LockFile::take(&path).unwrap_err().to_string();
     assert!(refused.contains("nowhere/lock"), "{refused}");
 }
+
+#[test]
+fn the_lock_of_a_holder_that_has_ended_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("lock");
+    let held = LockFile::take(&path).unwrap();
+    // As after a crash: the words are of a process that is gone, and a child of it still holds on.
+    let gone = Holder {
+        start_time: Some(1),
+        ..Holder::this_process()
+    };
+    assert!(gone.has_ended() && !Holder::this_process().has_ended());
+    std::fs::write(&path, gone.text()).unwrap();
+    let taker = std::thread::spawn({
+        let path = path.clone();
+        move || LockFile::take(&path).map(drop)
+    });
+    drop(held);
+    taker.join().unwrap().unwrap();
+}
