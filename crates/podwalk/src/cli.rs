@@ -9,6 +9,7 @@ use crate::client::{Client, ClientError};
 
 mod commands;
 mod offline;
+mod progress;
 mod run;
 mod show;
 

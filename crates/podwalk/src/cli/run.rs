@@ -50,7 +50,9 @@ fn usage(message: impl Into<String>) -> Exit {
 pub(super) async fn run(client: &Client, output: Output, args: RunArgs) -> Result<(), Exit> {
     let request = args.into_request()?;
     let body = serde_json::to_vec(&request).context("the request cannot be written")?;
-    let answer: RunAnswer = client.call(Method::POST, "/v1/pods", Some(body)).await?;
+    let call = client.call(Method::POST, "/v1/pods", Some(body));
+    let answer: RunAnswer =
+        super::progress::told(client, &request.config.metadata.name, call).await?;
     match output {
         Output::Table => println!("{}", answer.id),
         Output::Json => super::show::json(&answer)?,
