@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::client::{Client, ClientError};
+use crate::serve::ServeArgs;
 
 mod commands;
 mod offline;
@@ -106,36 +107,6 @@ enum Command {
         #[arg(long, default_value = "/var/lib/podwalk")]
         state_dir: PathBuf,
     },
-}
-
-/// What `serve` takes; each overrides the configuration file.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ServeArgs {
-    /// The configuration file [default: /etc/podwalk/config.toml, if it is there].
-    #[arg(long)]
-    pub config: Option<PathBuf>,
-    /// The journal's directory.
-    #[arg(long)]
-    pub state_dir: Option<PathBuf>,
-    /// The directory of bundles and runtime state.
-    #[arg(long)]
-    pub run_dir: Option<PathBuf>,
-    /// The socket to listen on.
-    #[arg(long)]
-    pub listen: Option<PathBuf>,
-    /// The directory where namespaces are pinned.
-    #[arg(long)]
-    pub netns_dir: Option<PathBuf>,
-    /// The directory of conflists.
-    #[arg(long)]
-    pub cni_conf_dir: Option<PathBuf>,
-    /// A directory of plugins; may be given again.
-    #[arg(long)]
-    pub cni_bin_dir: Vec<PathBuf>,
-    /// Start although this is not PID 1's mount namespace: pods do not outlive
-    /// this one then.
-    #[arg(long)]
-    pub private_mounts: bool,
 }
 
 /// An error with the exit code that goes with it.

@@ -24,7 +24,6 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::cli::ServeArgs;
 use crate::config::{Config, LogFormat};
 use crate::handlers::Handlers;
 use crate::networks::Networks;
@@ -32,11 +31,14 @@ use crate::rungs::{Host, Watched};
 use crate::server::{Served, routes};
 use crate::world::{SystemClock, TokioSpawn, instance};
 
+mod arguments;
 mod collect;
 mod enlist;
 mod socket;
 mod sweep;
 mod watch;
+
+pub use arguments::ServeArgs;
 
 /// Where the journal is, in a state directory.
 pub fn journal_dir(state_dir: &Path) -> PathBuf {
@@ -48,30 +50,9 @@ pub fn journal_dir(state_dir: &Path) -> PathBuf {
 /// # Errors
 /// When it cannot begin; the text says what is in the way.
 pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let config = configured(&args)?;
+    let config = args.configuration()?;
     begin_log(&config)?;
     run(config).await
-}
-
-fn configured(args: &ServeArgs) -> anyhow::Result<Config> {
-    let mut config = Config::load(args.config.as_deref())?;
-    let paths = [
-        (&args.state_dir, &mut config.state_dir),
-        (&args.run_dir, &mut config.run_dir),
-        (&args.listen, &mut config.listen),
-        (&args.netns_dir, &mut config.netns_dir),
-        (&args.cni_conf_dir, &mut config.cni.conf_dir),
-    ];
-    for (given, key) in paths {
-        if let Some(given) = given {
-            *key = std::path::absolute(given).context("the working directory cannot be read")?;
-        }
-    }
-    if !args.cni_bin_dir.is_empty() {
-        config.cni.bin_dirs = args.cni_bin_dir.clone();
-    }
-    config.private_mounts |= args.private_mounts;
-    Ok(config)
 }
 
 fn begin_log(config: &Config) -> anyhow::Result<()> {

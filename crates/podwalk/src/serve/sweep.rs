@@ -30,16 +30,15 @@ pub(super) fn sweep(netns_dir: &Path, instance: InstanceId, plan: &RecoveryPlan)
         name.parse::<PodId>()
             .is_ok_and(|id| id.instance() == instance && !kept.contains(&id))
     };
-    match podwalk_netns::sweep(netns_dir, ours) {
-        Ok(swept) => {
-            for file in swept {
-                let path = file.path.display();
-                match file.outcome {
-                    Ok(()) => tracing::info!(%path, "swept after the reboot"),
-                    Err(error) => tracing::warn!(%path, %error, "not swept"),
-                }
-            }
+    let swept = podwalk_netns::sweep(netns_dir, ours).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the namespace directory was not swept");
+        Vec::new()
+    });
+    for file in swept {
+        let path = file.path.display();
+        match file.outcome {
+            Ok(()) => tracing::info!(%path, "swept after the reboot"),
+            Err(error) => tracing::warn!(%path, %error, "not swept"),
         }
-        Err(error) => tracing::warn!(%error, "the namespace directory was not swept"),
     }
 }
