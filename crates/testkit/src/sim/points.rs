@@ -22,6 +22,7 @@ pub struct Points {
 struct Counter {
     passed: u64,
     crash_at: Option<u64>,
+    crash_at_name: Option<String>,
     crashed_at: Option<String>,
     acts: BTreeMap<u64, oneshot::Sender<()>>,
     named: Vec<(String, oneshot::Sender<()>)>,
@@ -47,9 +48,16 @@ impl Points {
         let mut counter = self.counter();
         counter.passed = 0;
         counter.crash_at = crash_at;
+        counter.crash_at_name = None;
         counter.crashed_at = None;
         counter.acts.clear();
         counter.named.clear();
+    }
+
+    /// Begins a life that dies at the next point of this name.
+    pub fn arm_at(&self, name: impl Into<String>) {
+        self.arm(None);
+        self.counter().crash_at_name = Some(name.into());
     }
 
     /// Passes a point. From the one at which the run dies nobody returns.
@@ -61,7 +69,8 @@ impl Points {
             Some(times) => *times += 1,
             None => drop(counter.reached.insert(name.clone(), 1)),
         }
-        if counter.crash_at == Some(counter.passed) {
+        let by_name = counter.crash_at_name.as_ref() == Some(&name);
+        if by_name || counter.crash_at == Some(counter.passed) {
             counter.crashed_at = Some(name.clone());
         }
         let passed = counter.passed;

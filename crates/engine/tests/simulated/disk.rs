@@ -1,0 +1,140 @@
+//! A journal without space, and one whose sync has failed.
+
+use podwalk_engine::engine::EngineErrorKind;
+use podwalk_engine::ports::JournalError;
+use podwalk_testkit::sim::{Crash, Refusal};
+
+use super::*;
+
+fn full() -> JournalError {
+    JournalError::Full {
+        detail: "no space left on device".to_owned(),
+    }
+}
+
+fn poisoned() -> JournalError {
+    JournalError::Poisoned {
+        detail: "fdatasync: input/output error".to_owned(),
+    }
+}
+
+fn refusal(after: u64, times: Option<u64>, error: JournalError) -> Option<Refusal> {
+    Some(Refusal {
+        after,
+        times,
+        error,
+    })
+}
+
+/// How many operations a start, a stop and a remove need.
+fn operations() -> u64 {
+    let (node, engine) = running(Setup::default());
+    start_web(&node, &engine);
+    stop(&node, &engine, pod_id(1)).unwrap();
+    remove(&node, &engine, pod_id(1)).unwrap();
+    node.journal.len() as u64
+}
+
+/// Starts, stops and removes, whatever comes of it.
+fn up_and_down(node: &Node, engine: &Engine) -> Vec<EngineError> {
+    let mut errors = Vec::new();
+    errors.extend(start(node, engine, pod_id(1), pod_spec("web")).err());
+    errors.extend(stop(node, engine, pod_id(1)).err());
+    errors.extend(remove(node, engine, pod_id(1)).err());
+    errors
+}
+
+/// Scenario 27, at every append: who waits hears it, nothing is begun that
+/// could not be recorded, and with space the walk goes on.
+#[test]
+fn scenario_27_a_full_disk_at_every_append_loses_and_leaks_nothing() {
+    let mut told = 0;
+    for after in 0..operations() {
+        for times in [1, 3] {
+            let (node, engine) = running(Setup::default());
+            node.journal.refuse(refusal(after, Some(times), full()));
+            let errors = up_and_down(&node, &engine);
+            for error in &errors {
+                let known = [EngineErrorKind::Environment, EngineErrorKind::NotFound];
+                assert!(known.contains(&error.kind()), "after {after}: {error}");
+            }
+            told += errors.len();
+            // There is space again: it goes on by itself, and then on request.
+            node.journal.refuse(None);
+            let _ = node.until(|| false);
+            nothing_wrong(&node, &engine);
+            for view in engine.list() {
+                remove(&node, &engine, view.pod.id).unwrap();
+            }
+            nothing_left(&node, &engine);
+        }
+    }
+    assert!(told > 0, "nobody heard of it");
+}
+
+/// The same with a crash while the disk is full.
+#[test]
+fn scenario_27_a_crash_on_a_full_disk_is_recovered_with_space() {
+    for after in 0..operations() {
+        let (node, engine) = running(Setup::default());
+        node.journal.refuse(refusal(after, None, full()));
+        let asked = engine.clone();
+        let _ = node.ask(async move {
+            let _ = asked.start(pod_id(1), pod_spec("web")).await;
+            let _ = asked.stop(pod_id(1)).await;
+            let _ = asked.remove(pod_id(1)).await;
+        });
+        node.pass(std::time::Duration::from_secs(10));
+        node.crash(Crash::Kill { strays: true });
+        node.journal.refuse(None);
+        let (engine, _) = node.boot().answer();
+        node.host.let_strays_finish();
+        nothing_wrong(&node, &engine);
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_new_pods_before_anything_is_done() {
+    let (node, engine) = running(Setup::default());
+    node.journal.refuse(refusal(0, None, full()));
+    let error = start(&node, &engine, pod_id(1), pod_spec("web")).unwrap_err();
+    assert_eq!(error, EngineError::Journal(full()));
+    assert!(error.to_string().contains("free space there"), "{error}");
+    nothing_left(&node, &engine);
+    node.journal.refuse(None);
+    start_web(&node, &engine);
+}
+
+/// After a failed sync nothing is begun, whoever asks; pods run on.
+#[test]
+fn a_poisoned_journal_ends_all_work_and_no_pod() {
+    for after in 0..operations() {
+        let (node, engine) = running(Setup::default());
+        node.journal.refuse(refusal(after, None, poisoned()));
+        let errors = up_and_down(&node, &engine);
+        for error in &errors {
+            let known = [EngineErrorKind::Environment, EngineErrorKind::NotFound];
+            assert!(known.contains(&error.kind()), "after {after}: {error}");
+        }
+        // Every further request is answered, and does nothing to the host.
+        let (things, points) = (node.host.things(), node.points.passed());
+        let errors = up_and_down(&node, &engine);
+        assert!(!errors.is_empty(), "after {after}");
+        assert_eq!(node.host.things(), things, "after {after}");
+        let tried = node.points.passed() - points;
+        assert!(
+            tried <= 2,
+            "after {after}: more than goals was tried: {tried}"
+        );
+
+        node.crash(Crash::Kill { strays: true });
+        node.journal.refuse(None);
+        let (engine, _) = node.boot().answer();
+        node.host.let_strays_finish();
+        nothing_wrong(&node, &engine);
+        for view in engine.list() {
+            remove(&node, &engine, view.pod.id).unwrap();
+        }
+        nothing_left(&node, &engine);
+    }
+}
