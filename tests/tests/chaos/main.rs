@@ -1,0 +1,398 @@
+//! The real daemon with real plugins, killed at random moments while eight clients start, stop and
+//! remove pods.
+//!
+//! 1. In each round eight clients ask for one thing after another (`client`), each remembering what
+//!    it was granted. After a number of events, and a turn on the spot, the daemon is ended: by
+//!    SIGKILL, or by SIGTERM.
+//! 2. The next one is started; sometimes it is killed too, while it opens or recovers, and sometimes
+//!    it is told not to resume what was interrupted. Sometimes the clients go on before it is done.
+//! 3. When every pod is at rest, each client's beliefs are compared with the list, each running pod
+//!    is looked at from outside, and everything on the node must have its pod (`seen`).
+//! 4. Now and then, and in the end, all pods are removed, and the oracle must find nothing.
+//!
+//! All chance comes from one seed (`dice`), which is printed and can be given as `PODWALK_SEED`; what
+//! the kernel and the clients' threads do with it is not repeated. `PODWALK_CHAOS_ROUNDS` says how
+//! many rounds there are.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use podwalk_testkit::scripted_plugin::{Answer, Delegate, Script};
+use podwalk_tests::conflist::Bridge;
+use podwalk_tests::daemon::{Config, Daemon};
+use podwalk_tests::node::{self, Layout};
+use podwalk_tests::oracle::{Oracle, Places};
+use podwalk_tests::plugins::Plugins;
+use podwalk_tests::wait;
+use serde_json::{Value, json};
+
+mod call;
+mod client;
+mod dice;
+mod seen;
+
+use call::{Events, Heard, call};
+use client::{Belief, Client, Place};
+use dice::Dice;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const CLIENTS: u64 = 8;
+/// Where the marks are that the plugin `mark` makes.
+const MARKS: &str = "/run/node-disk/marks";
+
+/// Makes a mark by a child that is slow, as IPAM plugins are, and takes it away again.
+const MARK: &str = r#"config=$(cat)
+marks=/run/node-disk/marks
+case $CNI_COMMAND in
+ADD)
+	sh -c "sleep 0.02; : > $marks/$CNI_CONTAINERID"
+	printf %s "$config" | jq -c .prevResult
+	;;
+DEL) sh -c "sleep 0.01; rm -f $marks/$CNI_CONTAINERID" ;;
+VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}' ;;
+esac"#;
+
+/// The node, its daemon, and all who use it.
+struct Chaos {
+    config: Config,
+    oracle: Oracle,
+    /// What the scripted plugin writes down of its calls.
+    record: PathBuf,
+    daemon: Option<Daemon>,
+    clients: Vec<Client>,
+    dice: Dice,
+    seed: u64,
+    /// What running pods looked like from outside when they were first looked at.
+    looks: BTreeMap<String, (u64, String)>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    rounds: u64,
+    mid_walk: u64,
+    second_kills: u64,
+    terminated: u64,
+    looked_at: u64,
+    sweeps: u64,
+}
+
+impl Chaos {
+    fn begin(seed: u64) -> Result<Self> {
+        let mut config = Config::default();
+        let plugins = Plugins::before(&mut config)?;
+        let slow = Answer {
+            delay_ms: 5,
+            delegate: Some(Delegate {
+                delay_ms: 10,
+                ..Delegate::default()
+            }),
+            succeed: true,
+            ..Answer::default()
+        };
+        let script = Script::new().on("ADD", slow.clone()).on("DEL", slow);
+        plugins.scripted("dawdler", &script)?;
+        plugins.shell("mark", MARK)?;
+        std::fs::create_dir(MARKS)?;
+        let network = Bridge::new("chaos0", "10.66.0.0/16")
+            .and("fd66::/64")
+            .with_ports()
+            .then(json!({"type": "dawdler"}))
+            .then(json!({"type": "mark"}));
+        network.write(&config.cni_conf_dir, 10)?;
+        let oracle = Oracle::new(Places::of(&config)?)?;
+        let daemon = Some(Daemon::start(&config)?);
+        Ok(Self {
+            config,
+            oracle,
+            record: plugins.path("dawdler.record.jsonl"),
+            daemon,
+            clients: (0..CLIENTS).map(Client::new).collect(),
+            dice: Dice::new(seed, 0),
+            seed,
+            looks: BTreeMap::new(),
+            counts: Counts::default(),
+        })
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.config.socket()
+    }
+
+    fn round(&mut self) -> Result<()> {
+        self.counts.rounds += 1;
+        self.work()?;
+        self.restart()?;
+        if self.dice.percent(20) {
+            // The next round's clients meet a daemon that still recovers.
+            return Ok(());
+        }
+        self.settle()?;
+        if self.dice.percent(10) {
+            self.clear()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the clients ask until the daemon is ended under them.
+    fn work(&mut self) -> Result<()> {
+        let mut events = Events::listen(&self.socket())?;
+        let before: u64 = self.clients.iter().map(|client| client.lost).sum();
+        let (socket, seed, round) = (self.socket(), self.seed, self.counts.rounds);
+        let daemon = self.daemon.take().context("a daemon")?;
+        let (dice, clients) = (&mut self.dice, &mut self.clients);
+        let terminated = dice.percent(15);
+        let ended = std::thread::scope(|scope| {
+            let mut lives = Vec::new();
+            for (number, client) in (1..).zip(clients.iter_mut()) {
+                let mut dice = Dice::new(seed, round * CLIENTS + number);
+                let socket = &socket;
+                lives.push(scope.spawn(move || client.live(socket, &mut dice)));
+            }
+            let passed = events.pass(1 + dice.below(60));
+            dice.spin(1000);
+            let ended = match terminated {
+                true => daemon.terminate().map(drop),
+                false => daemon.kill9(),
+            };
+            let lives = lives.into_iter().map(|life| {
+                let life = life.join();
+                life.unwrap_or_else(|_| Err(anyhow!("a client panicked")))
+            });
+            lives.collect::<Result<()>>().and(ended).and(passed)
+        });
+        let after: u64 = clients.iter().map(|client| client.lost).sum();
+        self.counts.mid_walk += u64::from(after > before);
+        self.counts.terminated += u64::from(terminated);
+        ended
+    }
+
+    /// Starts the next daemon, which may be killed at once, and again.
+    fn restart(&mut self) -> Result<()> {
+        let resume = !self.dice.percent(20);
+        self.config.file = Some(format!("[recovery]\nresume = {resume}\n"));
+        while self.dice.percent(25) {
+            self.counts.second_kills += 1;
+            let (mut daemon, ready) = Daemon::spawn(&self.config)?;
+            if self.dice.percent(50) {
+                daemon.await_ready(&ready)?;
+            }
+            self.dice.spin(3000);
+            daemon.kill9()?;
+        }
+        self.daemon = Some(Daemon::start(&self.config)?);
+        Ok(())
+    }
+
+    /// Waits until nothing is on its way, and compares what is with what was promised.
+    fn settle(&mut self) -> Result<()> {
+        let rows = wait::until(PATIENCE, || {
+            let rows = self.rows()?;
+            Ok(rows.iter().all(is_at_rest).then_some(rows))
+        })?;
+        let rows = match rows {
+            Some(rows) => rows,
+            None => return Err(anyhow!("not at rest: {:#?}", self.rows()?)),
+        };
+        let known = |row: &Value| {
+            let name = row["name"].as_str();
+            let mut places = self.clients.iter().flat_map(|client| &client.places);
+            places.any(|place| Some(place.name.as_str()) == name)
+        };
+        ensure!(rows.iter().all(known), "pods of nobody: {rows:#?}");
+        for client in &mut self.clients {
+            for place in &mut client.places {
+                reconcile(place, &rows).with_context(|| format!("{place:?} in {rows:#?}"))?;
+            }
+        }
+        seen::everything_has_its_pod(&self.config, &rows)?;
+        self.look()?;
+        // A script that reads all of its calls gets slow by them.
+        match std::fs::remove_file(&self.record) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn rows(&self) -> Result<Vec<Value>> {
+        match call(&self.socket(), "GET", "/v1/pods?all=true", "")? {
+            Heard::Granted(Value::Array(rows)) => Ok(rows),
+            other => Err(anyhow!("the list is {other:?}")),
+        }
+    }
+
+    /// Looks at every running pod from outside: it is right, and the same as before.
+    fn look(&mut self) -> Result<()> {
+        let mut with_ports = BTreeSet::new();
+        let mut looks = BTreeMap::new();
+        for client in &self.clients {
+            for (at, place) in client.places.iter().enumerate() {
+                let Belief::Up(id) = &place.belief else {
+                    continue;
+                };
+                if place.has_ports() {
+                    with_ports.insert(id.clone());
+                }
+                if !client.is_orphan(at) {
+                    looks.insert(id.clone(), self.look_at(id, place)?);
+                }
+            }
+        }
+        seen::ports_have_their_pod(&with_ports)?;
+        for (id, look) in &looks {
+            let before = self.looks.get(id).unwrap_or(look);
+            ensure!(before == look, "{id} was {before:?} and is {look:?}");
+        }
+        self.counts.looked_at += looks.len() as u64;
+        self.looks = looks;
+        Ok(())
+    }
+
+    fn look_at(&self, id: &str, place: &Place) -> Result<(u64, String)> {
+        let path = format!("/v1/pods/{id}");
+        let Heard::Granted(pod) = call(&self.socket(), "GET", &path, "")? else {
+            return Err(anyhow!("{id} cannot be inspected"));
+        };
+        let owner = place.network().strip_prefix("pod:");
+        let owner = owner.map(|owner| self.config.netns_dir.join(owner));
+        seen::is_as_told(&pod, owner.as_deref()).with_context(|| format!("{place:?}"))
+    }
+
+    /// Removes all pods and expects that nothing is left.
+    fn clear(&mut self) -> Result<()> {
+        self.counts.sweeps += 1;
+        for row in self.rows()? {
+            let id = row["id"].as_str().context("id")?;
+            let path = format!("/v1/pods/{id}?force=true");
+            match call(&self.socket(), "DELETE", &path, "")? {
+                Heard::Granted(_) => {}
+                other => return Err(anyhow!("rm {id}: {other:?}")),
+            }
+        }
+        let rows = self.rows()?;
+        ensure!(rows.is_empty(), "{rows:#?}");
+        for place in self
+            .clients
+            .iter_mut()
+            .flat_map(|client| &mut client.places)
+        {
+            place.belief = Belief::Nothing;
+            place.former = None;
+        }
+        self.oracle.assert_clean()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.settle()?;
+        self.clear()?;
+        let daemon = self.daemon.take().context("a daemon")?;
+        let status = daemon.terminate()?;
+        ensure!(status.success(), "SIGTERM ended the daemon with {status}");
+        self.oracle.assert_clean()
+    }
+
+    fn report(&self, leaks: usize) {
+        let walks: u64 = self.clients.iter().map(|client| client.granted).sum();
+        let lost: u64 = self.clients.iter().map(|client| client.lost).sum();
+        let counts = &self.counts;
+        println!(
+            "chaos, seed {}: {} rounds, {walks} walks, {} kills mid-walk ({lost} requests), \
+             {} kills during recovery, {} SIGTERM, {} looks from outside, {} sweeps, {leaks} leaks",
+            self.seed,
+            counts.rounds,
+            counts.mid_walk,
+            counts.second_kills,
+            counts.terminated,
+            counts.looked_at,
+            counts.sweeps,
+        );
+    }
+}
+
+/// As asked, or on no way any more; a guest without its owner counts as such.
+fn is_at_rest(row: &Value) -> bool {
+    let mode = row["networkMode"].as_str().unwrap_or_default();
+    let is_guest = mode.starts_with("pod:");
+    let started = row["state"] == "Started" && (row["ready"] == true || is_guest);
+    let at_rest = match row["goal"].as_str() {
+        Some("Run") => started,
+        Some("Stop") => row["state"] == "Created",
+        _ => false,
+    };
+    at_rest && row["owed"] == 0
+}
+
+/// Compares what is believed of a name with the list, and believes the list where it may.
+fn reconcile(place: &mut Place, rows: &[Value]) -> Result<()> {
+    let mine: Vec<&Value> = rows
+        .iter()
+        .filter(|row| row["name"] == place.name.as_str())
+        .collect();
+    let find = |id: &str| mine.iter().find(|row| row["id"] == id);
+    let back = place.gone.iter().find(|id| find(id).is_some());
+    ensure!(back.is_none(), "a removed pod is back");
+    let goal = |id: &str| find(id).and_then(|row| row["goal"].as_str());
+    if let Some(former) = &mut place.former {
+        match goal(&former.id) {
+            Some("Stop") => {}
+            None if former.removing => place.former = None,
+            other => return Err(anyhow!("the former pod has the goal {other:?}")),
+        }
+    }
+    let former = place.former.as_ref().map(|former| former.id.as_str());
+    let others = mine
+        .iter()
+        .filter_map(|row| row["id"].as_str())
+        .filter(|id| Some(*id) != former);
+    let others: Vec<&str> = others.collect();
+    ensure!(others.len() <= 1, "more than one pod");
+    let only = others.first().map(|id| (*id).to_owned());
+    let is = only.clone().and_then(|id| goal(&id));
+    let same = |id: &String| only.as_ref() == Some(id);
+    place.belief = match (&place.belief, is) {
+        (Belief::Nothing | Belief::Perhaps, None) => Belief::Nothing,
+        (Belief::Perhaps, Some("Run")) => Belief::Up(only.unwrap_or_default()),
+        (Belief::Up(id), Some("Run")) if same(id) => Belief::Up(id.clone()),
+        (Belief::Stopped(id), Some("Stop")) if same(id) => Belief::Stopped(id.clone()),
+        (Belief::Stopping(id) | Belief::Removing(id), Some("Run")) if same(id) => {
+            Belief::Up(id.clone())
+        }
+        (Belief::Stopping(id) | Belief::Removing(id), Some("Stop")) if same(id) => {
+            Belief::Stopped(id.clone())
+        }
+        (Belief::Removing(_), None) => Belief::Nothing,
+        (belief, goal) => return Err(anyhow!("{belief:?}, but the goal is {goal:?}")),
+    };
+    Ok(())
+}
+
+fn rounds() -> Result<u64> {
+    match std::env::var("PODWALK_CHAOS_ROUNDS") {
+        Ok(text) => text.parse().context("PODWALK_CHAOS_ROUNDS"),
+        Err(_) => Ok(20),
+    }
+}
+
+fn run(rounds: u64) -> Result<()> {
+    let mut chaos = Chaos::begin(dice::seed()?)?;
+    println!("chaos: seed {}", chaos.seed);
+    let done = (0..rounds)
+        .try_for_each(|_| chaos.round())
+        .and_then(|()| chaos.end());
+    let leaks = match &done {
+        Ok(()) => 0,
+        Err(_) => chaos.oracle.leftovers()?.len(),
+    };
+    chaos.report(leaks);
+    done.with_context(|| format!("round {} of seed {}", chaos.counts.rounds, chaos.seed))
+}
+
+#[test]
+fn what_was_granted_holds_and_nothing_is_left_whenever_the_daemon_is_killed() -> Result<()> {
+    let rounds = rounds()?;
+    let deadline = Duration::from_secs(180 + 15 * rounds);
+    node::run_within(Layout::V1, deadline, || run(rounds))
+}

@@ -1,0 +1,143 @@
+//! What the node shows of all pods together: each thing has its pod, each pod its things.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use podwalk_tests::daemon::Config;
+use podwalk_tests::{outside, scene};
+use serde_json::Value;
+
+use super::MARKS;
+
+/// What must be there for the pods in a list.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Things {
+    files: BTreeSet<String>,
+    addresses: BTreeMap<String, usize>,
+    marks: BTreeSet<String>,
+    sandboxes: BTreeSet<String>,
+    bundles: BTreeSet<String>,
+}
+
+/// Expects exactly what the rows of the list must have; no row may be on its way.
+///
+/// # Errors
+/// The first kind of thing that differs, with both sides.
+pub(super) fn everything_has_its_pod(config: &Config, rows: &[Value]) -> Result<()> {
+    let mut owed = Things::default();
+    for row in rows {
+        let id = row["id"].as_str().context("id")?.to_owned();
+        let (mode, started) = (row["networkMode"].as_str(), row["state"] == "Started");
+        if matches!(mode, Some("cni" | "none")) {
+            owed.files.insert(id.clone());
+        }
+        if mode == Some("cni") && started {
+            owed.addresses.insert(id.clone(), 2);
+            owed.marks.insert(id.clone());
+        }
+        if started {
+            owed.sandboxes.insert(id.clone());
+            owed.bundles.insert(id);
+        }
+    }
+    let there = Things {
+        files: names(&config.netns_dir)?,
+        addresses: addresses()?,
+        marks: names(Path::new(MARKS))?,
+        sandboxes: names(&config.run_dir.join("runtimes/crun"))?,
+        bundles: names(&config.run_dir.join("bundles"))?,
+    };
+    ensure!(owed == there, "owed: {owed:#?}\nthere: {there:#?}");
+    Ok(())
+}
+
+/// Expects that the firewall knows the pods with host ports, and no others.
+///
+/// # Errors
+/// Both sides.
+pub(super) fn ports_have_their_pod(with_ports: &BTreeSet<String>) -> Result<()> {
+    let mut command = Command::new("iptables-save");
+    let rules = outside::output(command.args(["-t", "nat"]))?;
+    let ids = rules.split("id: \\\"").skip(1);
+    let ids: BTreeSet<String> = ids
+        .filter_map(|rest| rest.split("\\\"").next())
+        .map(ToOwned::to_owned)
+        .collect();
+    ensure!(ids == *with_ports, "ports of {ids:?} for {with_ports:?}");
+    Ok(())
+}
+
+/// Expects of a running pod what its mode promises; gives its process.
+///
+/// # Errors
+/// The first thing that is otherwise.
+pub(super) fn is_as_told(pod: &Value, owner_key: Option<&Path>) -> Result<(u64, String)> {
+    let key = pod["networkSettings"]["SandboxKey"].as_str();
+    let pid = pod["sandbox"]["pid"].as_u64().context("sandbox.pid")?;
+    ensure!(pod["state"] == "Started" && pod["ready"] == true, "{pod:#}");
+    let within = outside::namespace_of_process(pid)?;
+    let key = Path::new(key.context("SandboxKey")?);
+    match pod["networkMode"].as_str().context("networkMode")? {
+        "cni" => {
+            let told = scene::agrees_with_outside(pod)?;
+            return Ok((pid, format!("{told:?}")));
+        }
+        "none" => {
+            let pinned = outside::namespace_on(key)?;
+            ensure!(pinned == Some(within.clone()), "{pinned:?}, {within}");
+            let interfaces = outside::interfaces(key)?;
+            let only_lo = interfaces.iter().all(|one| one.name == "lo" && one.is_up);
+            ensure!(only_lo && interfaces.len() == 1, "{interfaces:?}");
+        }
+        "host" => {
+            let own = outside::namespace_of_process(std::process::id().into())?;
+            ensure!(within == own, "{within} is not the host's {own}");
+        }
+        guest => {
+            let owner = owner_key.with_context(|| format!("no owner of {guest}"))?;
+            let pinned = outside::namespace_on(owner)?;
+            ensure!(pinned == Some(within.clone()), "{pinned:?}, {within}");
+        }
+    }
+    Ok((pid, within))
+}
+
+/// The names in a directory; none if it is not there.
+fn names(directory: &Path) -> Result<BTreeSet<String>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) => return Err(error).with_context(|| directory.display().to_string()),
+    };
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        // All bundles share one copy of the sandbox's program.
+        if name != ".pause" {
+            names.insert(name);
+        }
+    }
+    Ok(names)
+}
+
+/// How many addresses host-local holds for each pod.
+fn addresses() -> Result<BTreeMap<String, usize>> {
+    let mut holders = BTreeMap::new();
+    let networks = Path::new("/var/lib/cni/networks");
+    for network in names(networks)? {
+        let directory = networks.join(network);
+        for name in names(&directory)? {
+            if name == "lock" || name.starts_with("last_reserved_ip.") {
+                continue;
+            }
+            let text = fs::read_to_string(directory.join(&name)).context(name)?;
+            let holder = text.lines().next().unwrap_or_default().trim();
+            *holders.entry(holder.to_owned()).or_default() += 1;
+        }
+    }
+    Ok(holders)
+}
