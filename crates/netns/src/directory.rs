@@ -29,6 +29,9 @@ pub struct Swept {
 /// changes nothing. It gets a peer group of its own, so that its mounts do not show a second time on
 /// the directory beneath. A symbolic link on the way (`/var/run`) is followed.
 ///
+/// A bind would hide what is mounted beneath already, which are other clients' namespaces. Then the
+/// directory stays as it is: as shared as the mount that it lies in, which is on most machines.
+///
 /// # Errors
 /// [`Error::System`] naming the step, [`Error::MountTable`].
 pub fn share_directory(directory: &Path) -> Result<(), Error> {
@@ -39,9 +42,19 @@ pub fn share_directory(directory: &Path) -> Result<(), Error> {
         .map_err(Error::system("resolve", directory))?;
     let lock = File::open(&resolved).map_err(Error::system("open", directory))?;
     flock(&lock, FlockOperation::LockExclusive).map_err(Error::system("lock", directory))?;
-    match topmost_on(&mountinfo::read()?, &resolved) {
+    let table = mountinfo::read()?;
+    match topmost_on(&table, &resolved) {
         Some(mount) if mount.shared => return Ok(()),
         Some(_) => {}
+        None if holds_mounts(&table, &resolved) => {
+            if !lies_in_shared(&table, &resolved) {
+                tracing::warn!(
+                    directory = %resolved.display(),
+                    "not made a shared mount, which would hide what is mounted beneath it"
+                );
+            }
+            return Ok(());
+        }
         None => bind_on_itself(&resolved)?,
     }
     mount_change(&resolved, MountPropagationFlags::SHARED)
@@ -103,6 +116,22 @@ fn bind_on_itself(resolved: &Path) -> Result<(), Error> {
         .map_err(Error::system("make private the mount", resolved))?;
     point::reached("netns.directory_private");
     Ok(())
+}
+
+/// Whether something is mounted beneath `directory`.
+fn holds_mounts(table: &[Mount], directory: &Path) -> bool {
+    let beneath = |mount: &Mount| mount.point != directory && mount.point.starts_with(directory);
+    table.iter().any(beneath)
+}
+
+/// Whether the mount that `directory` lies in is shared. Of several on one point the last one that
+/// the table shows is on top.
+fn lies_in_shared(table: &[Mount], directory: &Path) -> bool {
+    let around = table
+        .iter()
+        .filter(|mount| directory.starts_with(&mount.point));
+    let nearest = around.max_by_key(|mount| mount.point.components().count());
+    nearest.is_some_and(|mount| mount.shared)
 }
 
 /// The mount on exactly `point` that nothing else lies on.

@@ -105,6 +105,23 @@ node_tests! {
         assert_eq!(mount_lines(&path), 1, "no twin on the directory beneath");
     }
 
+    fn namespaces_of_other_clients_are_not_hidden_by_sharing() {
+        // As containerd leaves them: pinned in a directory that is no mount.
+        for of_the_parent in ["private", "shared"] {
+            sh(&format!("mount --make-{of_the_parent} /run"));
+            place(pod()).unwrap();
+            let theirs = pin(pod()).unwrap();
+            share_directory(Path::new(DIRECTORY)).unwrap();
+            let found = probe(pod()).unwrap();
+            assert_eq!(found, Found::Namespace { identity: theirs, mounts: 1 });
+            unpin(pod()).unwrap();
+            unlink(pod()).unwrap();
+            assert_eq!(mount_lines(pod()), 0);
+        }
+        share_directory(Path::new(DIRECTORY)).unwrap();
+        assert!(is_shared(DIRECTORY), "as soon as there is nothing to hide");
+    }
+
     fn a_crash_between_bind_and_share_is_made_good() {
         for finished in ["true", "mount --make-private /run/netns"] {
             sh(&format!("mount --make-shared /run; mount --bind {DIRECTORY} {DIRECTORY}; {finished}"));
