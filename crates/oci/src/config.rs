@@ -1,10 +1,13 @@
 //! What a sandbox is asked to be.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxSeccomp;
+use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::{CgroupParent, CgroupsPath};
 use crate::config_error::ConfigError;
@@ -149,13 +152,14 @@ pub enum Seccomp {
 }
 
 impl Seccomp {
-    /// Reads a profile from a JSON file.
+    /// Reads a profile from a JSON file of at most 1 MiB. The path may be a user's: what would
+    /// block or never end (a pipe, a device) is refused. Blocks on the file system only.
     ///
     /// # Errors
     /// [`ConfigError::SeccompFile`] if it cannot be read, [`ConfigError::SeccompJson`] if it is
     /// no profile.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = std::fs::read(path).map_err(|source| ConfigError::SeccompFile {
+        let bytes = read_profile(path).map_err(|source| ConfigError::SeccompFile {
             path: path.to_owned(),
             source,
         })?;
@@ -166,6 +170,30 @@ impl Seccomp {
             })?;
         Ok(Self::Profile(Box::new(profile)))
     }
+}
+
+/// The largest profile, bytes; those in use have some ten thousand.
+const PROFILE_LIMIT: u64 = 1024 * 1024;
+
+fn read_profile(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no plain file",
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.take(PROFILE_LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > PROFILE_LIMIT {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it has more than 1 MiB",
+        ));
+    }
+    Ok(bytes)
 }
 
 /// Limits of a sandbox's cgroup. What is `None` is not written at all, so that a sandbox

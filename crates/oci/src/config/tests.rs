@@ -232,3 +232,22 @@ fn a_seccomp_profile_is_read_or_named() {
         Seccomp::Profile(_)
     ));
 }
+
+#[test]
+fn a_seccomp_profile_that_would_block_or_never_end_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    let permissions = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, permissions, 0).unwrap();
+    let large = directory.path().join("large");
+    std::fs::File::create(&large)
+        .unwrap()
+        .set_len(PROFILE_LIMIT + 1)
+        .unwrap();
+    for path in [&pipe, &large, Path::new("/dev/zero"), directory.path()] {
+        let error = Seccomp::from_file(path).unwrap_err();
+        assert!(matches!(error, ConfigError::SeccompFile { .. }), "{error}");
+        assert!(error.to_string().contains(&path.display().to_string()));
+    }
+}

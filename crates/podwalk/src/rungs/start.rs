@@ -42,7 +42,11 @@ impl StartRung {
         if let Some(network) = &intent.network {
             check_namespace(network).await.map_err(Failure::not_done)?;
         }
-        let config = self.config(pod, intent).map_err(Failure::not_done)?;
+        let profile = pod.spec.security.seccomp.clone();
+        let seccomp = blocking(move || seccomp(&profile)).await;
+        let seccomp = seccomp.and_then(|read| read).map_err(Failure::not_done)?;
+        let config = self.config(pod, intent, seccomp);
+        let config = config.map_err(Failure::not_done)?;
         let bundles = self.0.handlers.bundles().to_owned();
         let written = blocking(move || Bundle::write(&config, &bundles)).await;
         let bundle = written
@@ -169,7 +173,12 @@ impl StartRung {
         })
     }
 
-    fn config(&self, pod: &Pod, intent: &StartIntent) -> Result<SandboxConfig, StepError> {
+    fn config(
+        &self,
+        pod: &Pod,
+        intent: &StartIntent,
+        seccomp: Seccomp,
+    ) -> Result<SandboxConfig, StepError> {
         let spec = &pod.spec;
         let mut config = SandboxConfig::new(sandbox_id(pod).map_err(|error| invalid(&error))?);
         let hostname = Some(spec.hostname.clone()).filter(|name| !name.is_empty());
@@ -190,7 +199,7 @@ impl StartRung {
         config.pid = scope(spec.security.pid);
         config.ipc = scope(spec.security.ipc);
         config.privileged = spec.security.privileged;
-        config.seccomp = seccomp(&spec.security.seccomp)?;
+        config.seccomp = seccomp;
         config.resources = resources(spec);
         config.check().map_err(|error| invalid(&error))?;
         Ok(config)
