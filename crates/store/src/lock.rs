@@ -56,6 +56,8 @@ impl LockFile {
 
 fn sign(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
+    // Who waited has read the words of the holder before.
+    file.rewind()?;
     file.write_all(Holder::this_process().text().as_bytes())
 }
 

@@ -76,3 +76,15 @@ fn the_lock_of_a_holder_that_has_ended_is_waited_for() {
     drop(held);
     taker.join().unwrap().unwrap();
 }
+
+#[test]
+fn who_has_waited_signs_at_the_beginning_of_the_file() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("lock");
+    std::fs::write(&path, Holder::this_process().text()).unwrap();
+    let mut file = File::options().read(true).write(true).open(&path).unwrap();
+    holder(&mut file);
+    sign(&mut file).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, Holder::this_process().text());
+}
