@@ -51,6 +51,8 @@ pub struct Answer {
     pub flood: u64,
     /// Writes this JSON to stdout.
     pub result: Option<Value>,
+    /// Says what it would say without an answer: ADD hands on its `prevResult`.
+    pub succeed: bool,
     /// Writes this error object to stdout and ends with status 1.
     pub error: Option<Value>,
     /// Sleeps until it is killed.
@@ -209,7 +211,7 @@ fn run_call(name: &Path, arguments: &[OsString]) -> io::Result<ExitCode> {
     let stdin = if ignored { Value::Null } else { read_stdin()? };
     write_record(name, &command, arguments, &stdin)?;
     match answer {
-        Some(answer) => carry_out(answer),
+        Some(answer) => carry_out(answer, &command, &stdin),
         None => succeed(&command, &stdin),
     }
 }
@@ -264,7 +266,7 @@ fn succeed(command: &str, stdin: &Value) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn carry_out(answer: &Answer) -> io::Result<ExitCode> {
+fn carry_out(answer: &Answer, command: &str, stdin: &Value) -> io::Result<ExitCode> {
     if let Some(grandchild) = &answer.grandchild {
         start_delegate(grandchild)?;
     }
@@ -278,6 +280,9 @@ fn carry_out(answer: &Answer) -> io::Result<ExitCode> {
     }
     touch(answer.touch.as_deref())?;
     speak(answer)?;
+    if answer.succeed {
+        succeed(command, stdin)?;
+    }
     if answer.hang {
         sleep_for_ever();
     }
