@@ -87,6 +87,7 @@ pub struct Node {
     /// The state directory's own name: every pod id ends with it.
     pub instance: InstanceId,
     networks: Arc<Networks>,
+    handlers: Arc<Handlers>,
     effects: Arc<Effects>,
 }
 
@@ -115,6 +116,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
     for (pod, reason) in &plan.quarantined {
         tracing::error!(%pod, %reason, "a pod does not decode: it is in quarantine, with its bytes kept");
     }
+    tell_orphaned(&plan, &host.handlers);
     sweep::sweep(&config.netns_dir, instance, &plan);
     host.networks
         .adopt(plan.pods.iter().map(|planned| &planned.pod));
@@ -128,8 +130,19 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
         plan,
         instance,
         networks: host.networks,
+        handlers: host.handlers,
         effects: host.effects,
     })
+}
+
+/// Says whose handler is not configured any more: those pods stay, and are not
+/// ready.
+fn tell_orphaned(plan: &RecoveryPlan, handlers: &Handlers) {
+    for planned in &plan.pods {
+        if let Err(error) = handlers.find(&planned.pod.spec.runtime_handler) {
+            tracing::error!(pod = %planned.pod.id, name = planned.pod.spec.name, %error, "a pod cannot be used until its handler is back");
+        }
+    }
 }
 
 impl Node {
@@ -315,6 +328,7 @@ async fn answer(config: &Config, listener: UnixListener, node: Node) -> anyhow::
     let served = Served {
         engine: node.engine.clone(),
         instance: node.instance,
+        handlers: node.handlers.clone(),
     };
     let api = tokio::spawn(async move { axum::serve(listener, routes(served)).await });
     tokio::select! {

@@ -21,6 +21,7 @@ use crate::api::{
     ErrorAnswer, EventLine, JournalLine, PlanAnswer, PodDetail, PodSummary, RunAnswer, RunRequest,
     VersionAnswer,
 };
+use crate::handlers::Handlers;
 use crate::settings::NetworkSettings;
 use crate::world::fresh_id;
 
@@ -35,6 +36,22 @@ pub struct Served {
     pub engine: Engine,
     /// The state directory's own name.
     pub instance: InstanceId,
+    /// The runtime handlers: a pod whose handler is gone is not ready.
+    pub handlers: Arc<Handlers>,
+}
+
+impl Served {
+    /// A pod as clients are to see it. One whose handler is not configured any
+    /// more cannot be used, so that it is not ready, whatever runs.
+    fn seen(&self, mut view: PodView) -> PodView {
+        let handler = &view.pod.spec.runtime_handler;
+        view.ready &= self.handlers.find(handler).is_ok();
+        view
+    }
+
+    fn summary(&self, view: &PodView) -> PodSummary {
+        PodSummary::of(view, &settings(&self.engine, view))
+    }
 }
 
 /// The API's routes.
@@ -177,10 +194,6 @@ fn settings(engine: &Engine, view: &PodView) -> NetworkSettings {
     NetworkSettings::of(&view.pod, owner.as_ref().map(|owner| &*owner.pod))
 }
 
-fn summary(engine: &Engine, view: &PodView) -> PodSummary {
-    PodSummary::of(view, &settings(engine, view))
-}
-
 #[derive(Deserialize)]
 struct ListQuery {
     #[serde(default)]
@@ -194,15 +207,16 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Json<Vec<PodSummary>> {
     let views = served.engine.list().into_iter();
+    let views = views.map(|view| served.seen(view));
     let shown = views.filter(|view| {
         let removed = view.pod.outlived == Some(Goal::Remove);
         !removed && (query.all || view.ready || !view.pod.debts.is_empty())
     });
-    Json(shown.map(|view| summary(&served.engine, &view)).collect())
+    Json(shown.map(|view| served.summary(&view)).collect())
 }
 
 async fn inspect(State(served): State<Arc<Served>>, Path(pod): Path<String>) -> Answer<PodDetail> {
-    let view = one(&served.engine, &pod)?;
+    let view = served.seen(one(&served.engine, &pod)?);
     let settings = settings(&served.engine, &view);
     Ok(Json(PodDetail::of(&view, settings)))
 }
@@ -289,9 +303,8 @@ async fn events(
         detail: "older events are not known any more: list the pods anew".to_owned(),
         pod: None,
     });
-    let engine = served.engine.clone();
     let known = futures_util::stream::iter(subscription.backlog).chain(subscription.live);
-    let lines = known.map(move |event| event_line(&engine, &event));
+    let lines = known.map(move |event| event_line(&served, &event));
     let lines = futures_util::stream::iter(gap).chain(lines);
     let text = lines.map(|line| {
         let line = serde_json::to_string(&line).map_err(std::io::Error::other)?;
@@ -301,16 +314,16 @@ async fn events(
     Ok((headers, Body::from_stream(text)).into_response())
 }
 
-fn event_line(engine: &Engine, event: &Event) -> EventLine {
-    let view = PodView {
+fn event_line(served: &Served, event: &Event) -> EventLine {
+    let view = served.seen(PodView {
         ready: event.pod.is_ready(),
         pod: event.pod.clone(),
-    };
+    });
     EventLine {
         cursor: event.cursor.to_string(),
         at: event.stamp.wall_ns,
         event: event.what.to_owned(),
         detail: event.detail.clone(),
-        pod: Some(summary(engine, &view)),
+        pod: Some(served.summary(&view)),
     }
 }
