@@ -65,6 +65,15 @@ impl Config {
         }
     }
 
+    /// The default one with the text of a configuration file.
+    #[must_use]
+    pub fn with_file(text: impl Into<String>) -> Self {
+        Self {
+            file: Some(text.into()),
+            ..Self::default()
+        }
+    }
+
     /// The socket on which the daemon listens.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

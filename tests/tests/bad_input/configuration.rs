@@ -80,8 +80,10 @@ fn each_is_refused_by_file_line_and_key() -> Result<()> {
 #[test]
 fn a_file_that_is_named_must_be_there() -> Result<()> {
     node::run(Layout::V2, || {
-        let mut config = Config::default();
-        config.arguments = vec!["--config".to_owned(), "/nonexistent.toml".to_owned()];
+        let mut config = Config {
+            arguments: vec!["--config".to_owned(), "/nonexistent.toml".to_owned()],
+            ..Config::default()
+        };
         says(
             &fails_to_start(&config)?,
             &["/nonexistent.toml", "No such file"],
@@ -97,8 +99,10 @@ fn a_file_that_is_named_must_be_there() -> Result<()> {
 #[test]
 fn a_flag_that_is_unknown_is_a_usage_error() -> Result<()> {
     node::run(Layout::V2, || {
-        let mut config = Config::default();
-        config.arguments = vec!["--stat-dir".to_owned(), "/x".to_owned()];
+        let config = Config {
+            arguments: vec!["--stat-dir".to_owned(), "/x".to_owned()],
+            ..Config::default()
+        };
         let (mut daemon, _ready) = Daemon::spawn(&config)?;
         let end = daemon.await_end(PATIENCE)?.context("it runs")?;
         ensure!(end.code() == Some(2), "{end}");

@@ -25,9 +25,8 @@ struct Workshop {
 
 impl Workshop {
     fn open() -> Result<Self> {
-        let mut config = Config::default();
         // The deadline is long for a plugin that works on a busy machine.
-        config.file = Some("[cni]\nplugin_seconds = 5\nstep_seconds = 30\n".to_owned());
+        let mut config = Config::with_file("[cni]\nplugin_seconds = 5\nstep_seconds = 30\n");
         let plugins = Plugins::before(&mut config)?;
         Ok(Self {
             config,

@@ -22,9 +22,7 @@ fn configured(handlers: &[&str]) -> Config {
             "[runtime.handlers.{name}]\nbinary = '{binary}'\nstart_seconds = 3\n"
         ));
     }
-    let mut config = Config::default();
-    config.file = Some(text);
-    config
+    Config::with_file(text)
 }
 
 /// Starts a pod with each handler: it must fail in the words, and leave nothing.
@@ -136,8 +134,7 @@ fn runtimes_that_hang_or_print_nonsense() -> Result<()> {
 #[test]
 fn a_missing_default_stops_no_daemon() -> Result<()> {
     node::run(Layout::V2, || {
-        let mut config = Config::default();
-        config.file = Some("[runtime]\ndefault = 'youki'\n".to_owned());
+        let config = Config::with_file("[runtime]\ndefault = 'youki'\n");
         ensure!(!Path::new("/usr/bin/youki").exists(), "youki is installed");
         let scene = Scene::open_with(&config, &[podnet()])?;
         let client = scene.client();

@@ -47,101 +47,128 @@ fn web_with(key: &str, value: Value) -> Value {
     config
 }
 
+/// Arguments of `run`, the exit code, and what must be said.
+type Flags = (&'static [&'static str], i32, &'static [&'static str]);
+
+const NAMES_AND_MODES: [Flags; 9] = [
+    (&["--name", ""], 2, &["needs a name", "--name"]),
+    (
+        &["--name", "../x"],
+        1,
+        &["metadata.name", "'../x'", "letters"],
+    ),
+    (&["--name", "a/b"], 1, &["metadata.name", "'a/b'"]),
+    (
+        &["--name", "web", "--network", "bridge"],
+        1,
+        &["'bridge'", "cni, host, none or pod:ID"],
+    ),
+    (
+        &["--name", "web", "--network", "pod:../x"],
+        3,
+        &["no pod '../x'"],
+    ),
+    (
+        &["--name", "web", "--runtime", "kta"],
+        1,
+        &[
+            "Create",
+            "no runtime handler 'kta'",
+            "crun",
+            "runtime.handlers",
+        ],
+    ),
+    (
+        &["--name", "web", "--runtime", "../crun"],
+        1,
+        &["runtime_handler", "'../crun'"],
+    ),
+    (
+        &["/nonexistent/pod.json"],
+        1,
+        &["/nonexistent/pod.json", "cannot be read"],
+    ),
+    (&[], 2, &["needs a name", "FILE"]),
+];
+
+const PORTS_AND_SYSCTLS: [Flags; 11] = [
+    (&["--port", "0:80"], 2, &["--port '0:80'", "1 to 65535"]),
+    (&["--port", "80:0"], 2, &["--port '80:0'", "1 to 65535"]),
+    (
+        &["--port", "80:65536"],
+        2,
+        &["--port '80:65536'", "1 to 65535"],
+    ),
+    (&["--port", "80"], 2, &["--port '80'", "HOST:POD"]),
+    (&["--port", "80:80/icmp"], 2, &["unknown protocol", "sctp"]),
+    (
+        &["--port", "1.2.3:80:80"],
+        1,
+        &["port_mappings", "'1.2.3'", "address"],
+    ),
+    (
+        &["--sysctl", "kernel.panic=1"],
+        1,
+        &["Create", "kernel.panic", "sysctl"],
+    ),
+    (
+        &["--sysctl", "net.core.somaxconn=9"],
+        1,
+        &["Create", "net.core.somaxconn", "sysctls.allowed_unsafe"],
+    ),
+    (
+        &["--sysctl", "net..x=1"],
+        1,
+        &["sysctls", "'net..x'", "for example"],
+    ),
+    (&["--sysctl", "nothing"], 2, &["--sysctl", "KEY=VALUE"]),
+    (
+        &["--annotation", "nothing"],
+        2,
+        &["--annotation", "KEY=VALUE"],
+    ),
+];
+
+const CONTRADICTIONS: [Flags; 4] = [
+    (
+        &["--port", "8080:80", "--port", "127.0.0.1:8080:81"],
+        1,
+        &["port_mappings", "8080/tcp", "twice", "once per protocol"],
+    ),
+    (
+        &["--port", "8080:80", "--network", "host"],
+        1,
+        &["port_mappings", "network mode host", "cni"],
+    ),
+    (
+        &["--port", "8080:80", "--network", "none"],
+        1,
+        &["port_mappings", "network mode none"],
+    ),
+    (
+        &["--sysctl", "net.ipv4.tcp_syncookies=1", "--network", "host"],
+        1,
+        &["sysctls", "net.ipv4.tcp_syncookies", "network mode host"],
+    ),
+];
+
+fn are_refused(client: &Client, before: &[&str], table: &[Flags]) -> Result<()> {
+    for (arguments, code, words) in table {
+        let answer = client.call([before, arguments].concat())?;
+        refused(&answer, *code, words).with_context(|| arguments.join(" "))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn flags_that_cannot_be_granted() -> Result<()> {
     node::run(Layout::V2, || {
         each(|client| {
+            are_refused(client, &["run"], &NAMES_AND_MODES)?;
+            are_refused(client, &["run", "--name", "web"], &PORTS_AND_SYSCTLS)?;
             let long = "n".repeat(300);
-            let cases: &[(&[&str], i32, &[&str])] = &[
-                (&["--name", ""], 2, &["needs a name", "--name"]),
-                (
-                    &["--name", &long],
-                    1,
-                    &["metadata.name", "300 bytes", "at most 253"],
-                ),
-                (
-                    &["--name", "../x"],
-                    1,
-                    &["metadata.name", "'../x'", "letters"],
-                ),
-                (&["--name", "a/b"], 1, &["metadata.name", "'a/b'"]),
-                (
-                    &["--name", "web", "--port", "0:80"],
-                    2,
-                    &["--port '0:80'", "1 to 65535"],
-                ),
-                (
-                    &["--name", "web", "--port", "80:0"],
-                    2,
-                    &["--port '80:0'", "1 to 65535"],
-                ),
-                (&["--name", "web", "--port", "80:65536"], 2, &["1 to 65535"]),
-                (
-                    &["--name", "web", "--port", "80:80/icmp"],
-                    2,
-                    &["unknown protocol", "sctp"],
-                ),
-                (
-                    &["--name", "web", "--port", "1.2.3:80:80"],
-                    1,
-                    &["port_mappings", "'1.2.3'", "address"],
-                ),
-                (
-                    &["--name", "web", "--network", "bridge"],
-                    1,
-                    &["'bridge'", "cni, host, none or pod:ID"],
-                ),
-                (
-                    &["--name", "web", "--network", "pod:../x"],
-                    3,
-                    &["no pod '../x'"],
-                ),
-                (
-                    &["--name", "web", "--sysctl", "kernel.panic=1"],
-                    1,
-                    &["kernel.panic", "sysctl"],
-                ),
-                (
-                    &["--name", "web", "--sysctl", "net.core.somaxconn=9"],
-                    1,
-                    &["Create", "net.core.somaxconn", "allowed_unsafe"],
-                ),
-                (
-                    &["--name", "web", "--sysctl", "net..x=1"],
-                    1,
-                    &["sysctls", "'net..x'"],
-                ),
-                (
-                    &["--name", "web", "--sysctl", "nothing"],
-                    2,
-                    &["--sysctl", "KEY=VALUE"],
-                ),
-                (
-                    &["--name", "web", "--runtime", "kta"],
-                    1,
-                    &[
-                        "Create",
-                        "no runtime handler 'kta'",
-                        "crun",
-                        "runtime.handlers",
-                    ],
-                ),
-                (
-                    &["--name", "web", "--runtime", "../crun"],
-                    1,
-                    &["runtime_handler", "'../crun'"],
-                ),
-                (
-                    &["/nonexistent/pod.json"],
-                    1,
-                    &["/nonexistent/pod.json", "cannot be read"],
-                ),
-            ];
-            for (arguments, code, words) in cases {
-                let answer = client.call([&["run"], *arguments].concat())?;
-                refused(&answer, *code, words).with_context(|| arguments.join(" "))?;
-            }
-            Ok(())
+            let answer = client.call(["run", "--name", &long])?;
+            refused(&answer, 1, &["metadata.name", "300 bytes", "at most 253"])
         })
     })
 }
@@ -149,136 +176,93 @@ fn flags_that_cannot_be_granted() -> Result<()> {
 #[test]
 fn flags_that_contradict_each_other() -> Result<()> {
     node::run(Layout::V2, || {
+        each(|client| are_refused(client, &["run", "--name", "web"], &CONTRADICTIONS))
+    })
+}
+
+/// Runs a pod from a file for each row, which must be refused in the words.
+fn files_are_refused(client: &Client, table: &[(Value, &[&str])]) -> Result<()> {
+    for (config, words) in table {
+        let shown: String = config.to_string().chars().take(120).collect();
+        let code = if config["metadata"]["name"] == "" {
+            2
+        } else {
+            1
+        };
+        refused(&run_file(client, config)?, code, words).context(shown)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn files_with_texts_that_cannot_be_granted() -> Result<()> {
+    node::run(Layout::V2, || {
         each(|client| {
-            let twice = ["--port", "8080:80", "--port", "127.0.0.1:8080:81"];
-            let cases: &[(&[&str], &[&str])] = &[
-                (
-                    &twice,
-                    &["port_mappings", "8080/tcp", "twice", "once per protocol"],
-                ),
-                (
-                    &["--port", "8080:80", "--network", "host"],
-                    &["port_mappings", "network mode host", "cni"],
-                ),
-                (
-                    &["--port", "8080:80", "--network", "none"],
-                    &["port_mappings", "network mode none"],
-                ),
-                (
-                    &["--sysctl", "net.ipv4.tcp_syncookies=1", "--network", "host"],
-                    &["sysctls", "net.ipv4.tcp_syncookies", "network mode host"],
-                ),
-            ];
-            for (arguments, words) in cases {
-                let answer = client.call([&["run", "--name", "web"], *arguments].concat())?;
-                refused(&answer, 1, words).with_context(|| arguments.join(" "))?;
-            }
-            Ok(())
+            let annotated = |text: &str| web_with("annotations", json!({"key": text}));
+            let mega = "a".repeat(1 << 20);
+            let uid = json!({"metadata": {"name": "web", "uid": "../../etc"}});
+            let namespace = json!({"metadata": {"name": "web", "namespace": ".."}});
+            let logs = web_with("log_directory", json!("/var/log/../../etc"));
+            let dns = web_with("dns_config", json!({"servers": ["dns.local"]}));
+            files_are_refused(
+                client,
+                &[
+                    (named(""), &["needs a name"]),
+                    (uid, &["metadata.uid", "'../../etc'"]),
+                    (namespace, &["metadata.namespace", "'..'"]),
+                    (named("we\0b"), &["metadata.name", "NUL"]),
+                    (annotated("a\0b"), &["annotations", "NUL", "leave it out"]),
+                    (web_with("labels", json!({"k\0": "v"})), &["labels", "NUL"]),
+                    (annotated(&mega), &["annotations", "262144", "smaller"]),
+                    (
+                        annotated(&mega.repeat(5)),
+                        &["request", "larger than", "smaller"],
+                    ),
+                    (
+                        web_with("port_mapings", json!([])),
+                        &["pod.json", "port_mapings"],
+                    ),
+                    (
+                        web_with("hostname", json!("a b")),
+                        &["hostname", "'a b'", "64 letters"],
+                    ),
+                    (logs, &["log_directory", "'..'"]),
+                    (dns, &["dns_config.servers", "'dns.local'"]),
+                ],
+            )
         })
     })
 }
 
 #[test]
-fn files_that_cannot_be_granted() -> Result<()> {
+fn files_with_ports_and_modes_that_cannot_be_granted() -> Result<()> {
     node::run(Layout::V2, || {
         each(|client| {
             let port = |host: i64, pod: i64| {
-                web_with(
-                    "port_mappings",
-                    json!([{"host_port": host, "container_port": pod}]),
-                )
+                let mapping = json!([{"host_port": host, "container_port": pod}]);
+                web_with("port_mappings", mapping)
             };
-            let linux = |linux: Value| web_with("linux", linux);
-            let mega = "a".repeat(1 << 20);
-            let cases = [
-                (named(""), 2, vec!["needs a name"]),
-                (
-                    json!({"metadata": {"name": "web", "uid": "../../etc"}}),
-                    1,
-                    vec!["metadata.uid", "'../../etc'"],
-                ),
-                (
-                    json!({"metadata": {"name": "web", "namespace": ".."}}),
-                    1,
-                    vec!["metadata.namespace", "'..'"],
-                ),
-                (named("we\0b"), 1, vec!["metadata.name", "NUL"]),
-                (
-                    web_with("annotations", json!({"key": "a\0b"})),
-                    1,
-                    vec!["annotations", "NUL", "leave it out"],
-                ),
-                (
-                    web_with("labels", json!({"k\0": "v"})),
-                    1,
-                    vec!["labels", "NUL"],
-                ),
-                (
-                    web_with("annotations", json!({"key": mega})),
-                    1,
-                    vec!["annotations", "262144", "smaller"],
-                ),
-                (
-                    web_with("annotations", json!({"key": mega.repeat(5)})),
-                    1,
-                    vec!["request", "larger than", "smaller"],
-                ),
-                (port(8080, 0), 1, vec!["port_mappings", "port 0"]),
-                (port(70000, 80), 1, vec!["port_mappings", "70000", "65535"]),
-                (port(-1, 80), 1, vec!["port_mappings", "-1"]),
-                (
-                    web_with("port_mapings", json!([])),
-                    1,
-                    vec!["pod.json", "port_mapings"],
-                ),
-                (
-                    web_with("hostname", json!("a b")),
-                    1,
-                    vec!["hostname", "'a b'", "64 letters"],
-                ),
-                (
-                    web_with("log_directory", json!("/var/log/../../etc")),
-                    1,
-                    vec!["log_directory", "'..'"],
-                ),
-                (
-                    web_with("dns_config", json!({"servers": ["dns.local"]})),
-                    1,
-                    vec!["dns_config.servers", "'dns.local'"],
-                ),
-                (
-                    linux(json!({"cgroup_parent": "/a/../b"})),
-                    1,
-                    vec!["cgroup_parent", "'..'"],
-                ),
-                (
-                    linux(
-                        json!({"security_context": {"namespace_options": {"network": "CONTAINER"}}}),
+            let security = |key: &str, value: Value| {
+                web_with("linux", json!({"security_context": {key: value}}))
+            };
+            let network = |mode: &str| security("namespace_options", json!({"network": mode}));
+            let seccomp = security("seccomp_profile_path", json!("localhost//nonexistent.json"));
+            let cgroup = web_with("linux", json!({"cgroup_parent": "/a/../b"}));
+            files_are_refused(
+                client,
+                &[
+                    (port(8080, 0), &["port_mappings", "port 0"]),
+                    (port(70000, 80), &["port_mappings", "70000", "65535"]),
+                    (port(-1, 80), &["port_mappings", "-1"]),
+                    (cgroup, &["cgroup_parent", "'..'"]),
+                    (
+                        network("CONTAINER"),
+                        &["namespace_options.network", "POD or NODE"],
                     ),
-                    1,
-                    vec!["namespace_options.network", "POD or NODE"],
-                ),
-                (
-                    linux(
-                        json!({"security_context": {"namespace_options": {"network": "BRIDGE"}}}),
-                    ),
-                    1,
-                    vec!["BRIDGE", "POD, CONTAINER or NODE"],
-                ),
-                (
-                    linux(
-                        json!({"security_context": {"seccomp_profile_path": "localhost//nonexistent.json"}}),
-                    ),
-                    1,
-                    vec!["Start", "/nonexistent.json"],
-                ),
-            ];
-            for (config, code, words) in cases {
-                let shown: String = config.to_string().chars().take(120).collect();
-                let answer = run_file(client, &config)?;
-                refused(&answer, code, &words).context(shown)?;
-            }
-            Ok(())
+                    (network("BRIDGE"), &["BRIDGE", "POD, CONTAINER or NODE"]),
+                    (seccomp, &["Start", "/nonexistent.json"]),
+                ],
+            )
         })
     })
 }
