@@ -138,3 +138,25 @@ fn a_poisoned_journal_ends_all_work_and_no_pod() {
         nothing_left(&node, &engine);
     }
 }
+
+/// A step whose end is larger than a record may be has failed: done once more
+/// it would be as large, and who asked must not hear an error of a pod that
+/// then runs.
+#[test]
+fn an_end_that_is_too_large_to_be_recorded_is_a_failed_step() {
+    let (node, engine) = running(Setup::default());
+    start_web(&node, &engine);
+    for after in 0..node.journal.len() as u64 {
+        let (node, engine) = running(Setup::default());
+        let large = JournalError::TooLarge { bytes: 2, limit: 1 };
+        node.journal.refuse(refusal(after, Some(1), large));
+        let error = start(&node, &engine, pod_id(1), pod_spec("web")).unwrap_err();
+        assert!(
+            error.to_string().contains("larger"),
+            "after {after}: {error}"
+        );
+        let failed = matches!(error, EngineError::StartFailed { .. });
+        assert_eq!(failed, after > 0, "after {after}: {error}");
+        nothing_left(&node, &engine);
+    }
+}

@@ -235,3 +235,43 @@ fn a_call_that_is_dropped_before_it_ran_has_done_nothing() {
         Some(view) => assert!(view.ready),
     }
 }
+
+/// An end that is noticed before the start is recorded is not lost: it is
+/// recorded after it, or the start fails.
+#[test]
+fn a_sandbox_that_ends_at_every_moment_of_its_start_is_never_ready() {
+    let all = moments(|node, engine| {
+        node.arm(None);
+        start_web(node, engine);
+    });
+    let mut noted = 0;
+    for moment in 1..=all {
+        let (node, engine) = running(Setup::default());
+        node.arm(None);
+        let now = node.points.at(moment);
+        let (host, told) = (node.host.clone(), engine.clone());
+        let end = node.ask(async move {
+            now.await.expect("the moment comes");
+            let process = host.process(pod_id(1))?;
+            host.let_sandbox_die(pod_id(1));
+            told.note_exit(pod_id(1), process, Some(137)).await;
+            Some(process)
+        });
+        let started = ask_start(&node, &engine, pod_id(1), pod_spec("web"));
+        let ended = node.wait_for(&end).answer();
+        let started = node.wait_for(&started).answer();
+        if ended.is_none() {
+            continue;
+        }
+        let Some(view) = engine.get(pod_id(1)) else {
+            assert!(started.is_err(), "at {moment}");
+            nothing_left(&node, &engine);
+            continue;
+        };
+        assert!(!view.ready, "at {moment}");
+        let code = view.pod.exited.expect("its end is recorded").code;
+        assert_eq!(code, Some(137), "at {moment}");
+        noted += 1;
+    }
+    assert!(noted > 2, "only {noted} ends were noted");
+}
