@@ -14,7 +14,7 @@ use crate::clock::{Clock, Stamp};
 use crate::decide::Policy;
 use crate::event::{Cursor, Events, Subscription};
 use crate::id::PodId;
-use crate::pod::{Obituary, Pod};
+use crate::pod::{Obituary, Pod, Status};
 use crate::ports::{Durability, Journal, JournalError, Spawn};
 use crate::record::{Cause, Entry, Goal, Observation, ProcessIdentity, Record};
 use crate::recovery::{HostFacts, RecoveryPlan, recovery_plan};
@@ -296,6 +296,12 @@ impl Engine {
         };
         let inner = self.inner.clone();
         let noted = self.detached(async move {
+            // A sandbox that ends before its start is recorded is news after it.
+            if slot.pod().status(Step::Start) == Status::Maybe {
+                let settled = slot.wait(Wanted::AtRest);
+                Inner::kick(&inner, &slot);
+                let _ = settled.await;
+            }
             let record = |pod: &Pod| {
                 let current = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
                 let news = pod.goal == Goal::Run && pod.is_started() && current == Some(process);

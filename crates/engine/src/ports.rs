@@ -218,9 +218,21 @@ pub trait Rung: Send + Sync + 'static {
     /// Which step.
     type Step: StepType;
 
-    /// How long one [`Rung::apply`] or [`Rung::undo`] may take, all of its
-    /// parts together. After it the outcome is unknown.
+    /// How long one [`Rung::apply`] may take, all of its parts together. After
+    /// it the outcome is unknown.
     fn deadline(&self, pod: &Pod) -> Duration;
+
+    /// How long one [`Rung::undo`] may take, where that is not the same: of
+    /// ConfigureCni each attachment's.
+    fn undo_deadline(&self, pod: &Pod) -> Duration {
+        self.deadline(pod)
+    }
+
+    /// The runtime handler by its name, for Start: recorded with the intent, so
+    /// that the sandbox is ended by whom it was started.
+    fn handler(&self, pod: &Pod) -> String {
+        pod.spec.runtime_handler.clone()
+    }
 
     /// Whether a second `apply` needs everything above Created to be made
     /// anew, because the first one used it up (design, section 3, rule 8).

@@ -34,6 +34,8 @@ pub struct Rungs {
 /// A rung whose types are only known at run time.
 pub(crate) trait AnyRung: Send + Sync {
     fn deadline(&self, pod: &Pod) -> Duration;
+    fn undo_deadline(&self, pod: &Pod) -> Duration;
+    fn handler(&self, pod: &Pod) -> String;
     fn consumes_network(&self, pod: &Pod) -> bool;
     fn quiet<'a>(&'a self, pod: &'a Pod) -> BoxFuture<'a, Result<(), StepError>>;
     fn probe<'a>(&'a self, pod: &'a Pod, intent: &'a Intent) -> BoxFuture<'a, Probe<Output>>;
@@ -52,6 +54,14 @@ pub(crate) trait AnyRung: Send + Sync {
 impl<S: StepType> AnyRung for Arc<dyn Rung<Step = S>> {
     fn deadline(&self, pod: &Pod) -> Duration {
         self.as_ref().deadline(pod)
+    }
+
+    fn undo_deadline(&self, pod: &Pod) -> Duration {
+        self.as_ref().undo_deadline(pod)
+    }
+
+    fn handler(&self, pod: &Pod) -> String {
+        self.as_ref().handler(pod)
     }
 
     fn consumes_network(&self, pod: &Pod) -> bool {
@@ -103,6 +113,14 @@ struct Reserved;
 impl AnyRung for Reserved {
     fn deadline(&self, _pod: &Pod) -> Duration {
         Duration::ZERO
+    }
+
+    fn undo_deadline(&self, _pod: &Pod) -> Duration {
+        Duration::ZERO
+    }
+
+    fn handler(&self, _pod: &Pod) -> String {
+        String::new()
     }
 
     fn consumes_network(&self, _pod: &Pod) -> bool {

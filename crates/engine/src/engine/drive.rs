@@ -330,11 +330,19 @@ impl Inner {
             _ => {}
         }
         let entries = number(pod.id, pod.next_sequence, now, records);
-        self.append(slot, entries, durability).await?;
-        Ok(up)
+        match self.append(slot, entries, durability).await {
+            Ok(()) => Ok(up),
+            // Done once more it would be as large.
+            Err(error @ JournalError::TooLarge { .. }) => {
+                slot.set_found(None);
+                self.record_nonsense(slot, &pod, step, error).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// A rung's answer does not fit the pod: the step counts as failed.
+    /// A rung's answer does not fit the pod, or the journal: the step counts as
+    /// failed.
     async fn record_nonsense(
         &self,
         slot: &Slot,

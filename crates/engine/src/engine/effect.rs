@@ -44,7 +44,7 @@ impl Inner {
             Step::ReadyNetwork => Intent::ReadyNetwork(ReadyNetworkIntent {}),
             Step::ConfigureCni => Intent::ConfigureCni(ConfigureCniIntent {}),
             Step::Start => Intent::Start(StartIntent {
-                handler: pod.spec.runtime_handler.clone(),
+                handler: self.rungs.of(Step::Start).handler(pod),
                 consumes_network: self.rungs.of(Step::Start).consumes_network(pod),
                 network: self.start_network(pod)?,
             }),
@@ -148,7 +148,7 @@ impl Inner {
         attachment: Option<u32>,
     ) -> Result<(), StepError> {
         let rung = self.rungs.of(step);
-        let deadline = rung.deadline(pod);
+        let deadline = rung.undo_deadline(pod);
         point::reached("engine.undo");
         match select(rung.undo(pod, attachment), self.clock.sleep(deadline)).await {
             Either::Left((end, _)) => end,
