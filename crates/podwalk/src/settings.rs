@@ -59,7 +59,8 @@ pub struct NetworkSettings {
     pub mac_address: String,
     /// A namespace is pinned on the sandbox key.
     pub activation: bool,
-    /// One entry per attachment, by network.
+    /// One entry per attachment, by network; a second one to the same network is
+    /// under `NETWORK/INTERFACE`.
     pub networks: BTreeMap<String, Endpoint>,
 }
 
@@ -155,9 +156,8 @@ impl NetworkSettings {
             return settings;
         };
         let attachments = pod.plan.iter().zip(&pod.attachments);
-        let present = attachments.filter(|(_, status)| !status.released);
-        for (index, (planned, status)) in present.enumerate() {
-            let Some(result) = &status.result else {
+        for (index, (planned, status)) in attachments.enumerate() {
+            let Some(result) = status.result.as_ref().filter(|_| !status.released) else {
                 continue;
             };
             let endpoint = Endpoint::of(pod, planned, result, key);
@@ -165,9 +165,20 @@ impl NetworkSettings {
             if index == 0 {
                 settings.take_default(planned, result, &endpoint);
             }
-            settings.networks.insert(planned.network.clone(), endpoint);
+            settings.insert(planned, endpoint);
         }
         settings
+    }
+
+    /// By the network's name; what is attached to one network once more, by the
+    /// interface's too.
+    fn insert(&mut self, planned: &PlannedAttachment, endpoint: Endpoint) {
+        let name = planned.network.clone();
+        let key = match self.networks.contains_key(&name) {
+            true => format!("{name}/{}", planned.interface),
+            false => name,
+        };
+        self.networks.insert(key, endpoint);
     }
 
     fn take_default(

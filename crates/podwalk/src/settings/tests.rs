@@ -140,6 +140,28 @@ fn the_default_networks_addresses_are_the_pods() {
     assert_ne!(settings.endpoint_id, settings.networks["amber"].endpoint_id);
 }
 
+/// Scenario 44: also while the default network is released and another owes.
+#[test]
+fn scenario_44_no_other_network_takes_the_place_of_a_released_default() {
+    let mut pod = configured();
+    pod.attachments[0].released = true;
+    let settings = NetworkSettings::of(&pod, None);
+    assert_eq!(
+        (settings.ip_address.as_str(), settings.bridge.as_str()),
+        ("", "")
+    );
+    assert_eq!(settings.networks.keys().collect::<Vec<_>>(), ["amber"]);
+}
+
+#[test]
+fn a_network_that_is_attached_twice_is_told_twice() {
+    let mut pod = configured();
+    pod.plan[1].network = "blue".to_owned();
+    let settings = NetworkSettings::of(&pod, None);
+    assert_eq!(settings.networks["blue"].if_name, "eth0");
+    assert_eq!(settings.networks["blue/net1"].if_name, "net1");
+}
+
 #[test]
 fn ports_stand_in_both_forms() {
     let settings = NetworkSettings::of(&configured(), None);
