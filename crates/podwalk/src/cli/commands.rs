@@ -1,6 +1,6 @@
 //! The client commands.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -16,7 +16,7 @@ pub(super) async fn ps(client: &Client, output: Output, all: bool) -> Result<(),
     let path = format!("/v1/pods?all={all}");
     let pods: Vec<PodSummary> = client.call(Method::GET, &path, None).await?;
     match output {
-        Output::Table => show::pods(&pods),
+        Output::Table => show::pods(&pods)?,
         Output::Json => show::json(&pods)?,
     }
     Ok(())
@@ -62,7 +62,7 @@ impl End {
     /// Prints how it went for one pod; without a daemon there is no next one.
     fn note(&mut self, pod: &str, answer: Result<RunAnswer, ClientError>) -> Result<(), Exit> {
         match answer {
-            Ok(answer) => println!("{}", answer.id),
+            Ok(answer) => show::say(answer.id)?,
             Err(error @ ClientError::NoDaemon { .. }) => return Err(error.into()),
             Err(error) => {
                 let exit = Exit::from(error);
@@ -107,7 +107,15 @@ pub(super) async fn events(
         }
         while let Some(end) = open.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = open.drain(..=end).collect();
-            print_event(output, &line)?;
+            let line = match output {
+                Output::Json => line,
+                Output::Table => readable(&line)?.into_bytes(),
+            };
+            match std::io::stdout().write_all(&line) {
+                // Who read has read enough.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                written => written.context("standard output cannot be written")?,
+            }
         }
     }
     Err(Exit {
@@ -117,19 +125,9 @@ pub(super) async fn events(
     })
 }
 
-fn print_event(output: Output, line: &[u8]) -> Result<(), Exit> {
-    let mut stdout = std::io::stdout().lock();
-    let written = match output {
-        Output::Json => stdout.write_all(line),
-        Output::Table => {
-            drop(stdout);
-            let event: EventLine =
-                serde_json::from_slice(line).context("an event cannot be read")?;
-            show::event(&event);
-            Ok(())
-        }
-    };
-    Ok(written.context("standard output cannot be written")?)
+fn readable(line: &[u8]) -> anyhow::Result<String> {
+    let event: EventLine = serde_json::from_slice(line).context("an event cannot be read")?;
+    Ok(show::event(&event))
 }
 
 pub(super) async fn journal(
@@ -150,7 +148,7 @@ pub(super) async fn journal(
         lines => lines?,
     };
     match output {
-        Output::Table => show::journal(&lines),
+        Output::Table => show::journal(&lines)?,
         Output::Json => show::json(&lines)?,
     }
     Ok(())
@@ -165,7 +163,7 @@ pub(super) async fn plan(client: &Client, output: Output, state_dir: &Path) -> R
         plan => plan?,
     };
     match output {
-        Output::Table => show::plan(&plan),
+        Output::Table => show::plan(&plan)?,
         Output::Json => show::json(&plan)?,
     }
     Ok(())

@@ -54,7 +54,7 @@ pub(super) async fn run(client: &Client, output: Output, args: RunArgs) -> Resul
     let answer: RunAnswer =
         super::progress::told(client, &request.config.metadata.name, call).await?;
     match output {
-        Output::Table => println!("{}", answer.id),
+        Output::Table => super::show::say(answer.id)?,
         Output::Json => super::show::json(&answer)?,
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Printing, for people and for programs.
 
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -8,10 +10,19 @@ use serde::Serialize;
 
 use crate::api::{EventLine, JournalLine, PlanAnswer, PodSummary};
 
+/// Prints a line. That nobody reads it, as with `| head`, is no error: who read
+/// has read enough.
+pub(super) fn say(line: impl Display) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(value).context("the answer cannot be printed")?;
-    println!("{text}");
-    Ok(())
+    say(serde_json::to_string_pretty(value).context("the answer cannot be printed")?)
 }
 
 fn table(header: &[&str]) -> Table {
@@ -21,7 +32,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-pub(super) fn pods(pods: &[PodSummary]) {
+pub(super) fn pods(pods: &[PodSummary]) -> anyhow::Result<()> {
     let mut table = table(&[
         "POD", "NAME", "STATE", "READY", "GOAL", "NETWORK", "IP", "AGE", "OWED",
     ]);
@@ -38,37 +49,39 @@ pub(super) fn pods(pods: &[PodSummary]) {
             pod.owed.to_string(),
         ]);
     }
-    println!("{table}");
+    say(table)
 }
 
-pub(super) fn plan(plan: &PlanAnswer) {
+pub(super) fn plan(plan: &PlanAnswer) -> anyhow::Result<()> {
     if plan.pods.is_empty() && plan.quarantined.is_empty() {
-        println!("nothing to recover");
+        say("nothing to recover")?;
     }
     for pod in &plan.pods {
         let short: String = pod.id.chars().take(12).collect();
-        println!(
+        say(format_args!(
             "{short} {} ({}, goal {}): {}",
             pod.name, pod.state, pod.goal, pod.verdict
-        );
+        ))?;
         for step in &pod.steps {
-            println!("    {step}");
+            say(format_args!("    {step}"))?;
         }
     }
     for pod in &plan.quarantined {
-        println!("{} is in quarantine: {}", pod.id, pod.reason);
+        say(format_args!("{} is in quarantine: {}", pod.id, pod.reason))?;
     }
+    Ok(())
 }
 
-pub(super) fn journal(lines: &[JournalLine]) {
+pub(super) fn journal(lines: &[JournalLine]) -> anyhow::Result<()> {
     for line in lines {
-        println!(
+        say(format_args!(
             "{:>5}  {}  {}",
             line.sequence,
             clock(line.at),
             brief(&line.record)
-        );
+        ))?;
     }
+    Ok(())
 }
 
 /// A record in one line: its words, without what is long.
@@ -81,17 +94,18 @@ fn brief(record: &serde_json::Value) -> String {
     short
 }
 
-pub(super) fn event(event: &EventLine) {
+/// An event in one line.
+pub(super) fn event(event: &EventLine) -> String {
     let pod = event.pod.as_ref();
     let id: String = pod.map_or(String::new(), |pod| pod.id.chars().take(12).collect());
     let name = pod.map_or("", |pod| pod.name.as_str());
-    println!(
-        "{}  {}  {id} {name} {} {}",
+    format!(
+        "{}  {}  {id} {name} {} {}\n",
         event.cursor,
         clock(event.at),
         event.event,
         event.detail
-    );
+    )
 }
 
 /// The time of day in UTC, with milliseconds.
