@@ -31,6 +31,7 @@ mod gate;
 mod point;
 mod registry;
 mod slot;
+mod write;
 
 pub use error::{EngineError, EngineErrorKind};
 pub use registry::PodView;
@@ -240,7 +241,7 @@ impl Engine {
 
     /// Lets a pod climb up to `step`, and waits until it is there.
     pub(crate) async fn climb_to(&self, id: PodId, step: Step) -> Result<(), EngineError> {
-        let slot = self.inner.expect(id)?;
+        let slot = self.inner.known(id)?;
         slot.raise_hold(step);
         let end = slot.wait(Wanted::Reached(step));
         Inner::kick(&self.inner, &slot);
@@ -274,7 +275,7 @@ impl Engine {
     }
 
     async fn aim(&self, id: PodId, goal: Goal) -> Result<(), EngineError> {
-        let slot = self.inner.expect(id)?;
+        let slot = self.inner.known(id)?;
         if self.inner.is_closing() {
             return Err(EngineError::Closing);
         }
@@ -329,7 +330,7 @@ impl Engine {
         attachment: Option<u32>,
         reason: String,
     ) -> Result<(), EngineError> {
-        let slot = self.inner.expect(id)?;
+        let slot = self.inner.known(id)?;
         let owed = slot
             .pod()
             .debts
@@ -464,7 +465,7 @@ impl Inner {
         self.pods().slot(id)
     }
 
-    fn expect(&self, id: PodId) -> Result<Arc<Slot>, EngineError> {
+    fn known(&self, id: PodId) -> Result<Arc<Slot>, EngineError> {
         self.slot(id).ok_or(EngineError::NoSuchPod { id })
     }
 

@@ -67,7 +67,8 @@ pub trait Journal: Send + Sync + 'static {
     /// As for [`Journal::append`].
     fn compact(&self, snapshot: Entry) -> BoxFuture<'_, Result<(), JournalError>>;
 
-    /// Removes all that the pod had, and keeps the obituary.
+    /// Removes all that the pod had, keeps the obituary, and answers when that
+    /// survives power loss: it is the last record of a Remove.
     ///
     /// # Errors
     /// As for [`Journal::append`].
@@ -268,7 +269,8 @@ pub trait Rung: Send + Sync + 'static {
 
     /// Undoes the step, whatever is left of it; of nothing is success, and
     /// twice is the same as once. ConfigureCni is undone attachment by
-    /// attachment, every other step as a whole.
+    /// attachment, and then as a whole like every other step, when what is left
+    /// of it belongs to none of them.
     ///
     /// # Errors
     /// When something may be left: it is owed.

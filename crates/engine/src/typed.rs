@@ -26,6 +26,7 @@ use crate::spec::PodSpec;
 use crate::step::Step;
 
 mod sealed {
+    /// Implemented by the states of this module alone.
     pub trait Sealed {}
 }
 

@@ -93,6 +93,24 @@ fn scenario_27_a_crash_on_a_full_disk_is_recovered_with_space() {
     }
 }
 
+/// An end that no record can hold: the step has failed, and is undone.
+#[test]
+fn an_answer_too_large_for_a_record_is_a_failed_step() {
+    let large = JournalError::TooLarge {
+        bytes: 500_000,
+        limit: 393_216,
+    };
+    // The birth first, then the end of each step.
+    for after in 1..=5 {
+        let (node, engine) = running(Setup::default());
+        node.journal.refuse(refusal(after, Some(1), large.clone()));
+        let error = start(&node, &engine, pod_id(1), pod_spec("web")).unwrap_err();
+        assert!(matches!(&error, EngineError::StartFailed { .. }), "{error}");
+        assert!(error.to_string().contains("500000 bytes"), "{error}");
+        nothing_left(&node, &engine);
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_new_pods_before_anything_is_done() {
     let (node, engine) = running(Setup::default());

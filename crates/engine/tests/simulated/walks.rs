@@ -201,6 +201,27 @@ fn a_sandbox_that_exits_is_noted_once_and_keeps_its_network() {
     assert_eq!(next.id, pod_id(2));
 }
 
+/// An exit can be heard of before the start is recorded.
+#[test]
+fn a_sandbox_that_exits_before_its_start_is_recorded_is_not_ready() {
+    let (node, engine) = running(Setup::default());
+    node.arm(None);
+    let there = node.points.at_next("Start.Apply.2");
+    let noting = engine.clone();
+    let host = node.host.clone();
+    let noted = node.ask(async move {
+        there.await.expect("the sandbox is there");
+        let process = host.process(pod_id(1)).expect("it runs");
+        noting.note_exit(pod_id(1), process, Some(1)).await;
+    });
+    let _ = ask_start(&node, &engine, pod_id(1), pod_spec("web"));
+    node.wait_for(&noted).answer();
+    node.host.let_sandbox_die(pod_id(1));
+    let pod = view(&engine, pod_id(1)).pod;
+    assert_eq!(pod.exited.map(|exit| exit.code), Some(Some(1)));
+    nothing_wrong(&node, &engine);
+}
+
 /// A pod that owes for ever does not fill the journal.
 #[test]
 fn what_has_become_long_is_folded_into_a_snapshot() {

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use podwalk_engine::engine::{Engine, EngineError};
+use podwalk_engine::id::PodId;
 use podwalk_engine::record::Goal;
 use podwalk_engine::spec::PodSpec;
 
@@ -215,13 +216,7 @@ fn live(node: &Node, script: &Script, life: usize, client: &mut Client) -> Ended
         client.asked = Some(*call);
         client.answer = None;
         match node.run(make(engine.clone(), *call, script.spec.clone())) {
-            Ended::Answered(answer) => {
-                if answer.is_ok() && node.journal.unsynced() > 0 {
-                    node.host
-                        .blame(format!("{call:?} was answered before the platter had it"));
-                }
-                client.answer = Some(answer);
-            }
+            Ended::Answered(answer) => client.hear(node, *call, answer),
             Ended::Crashed => return Ended::Crashed,
             Ended::Stuck => return Ended::Stuck,
         }
@@ -229,11 +224,27 @@ fn live(node: &Node, script: &Script, life: usize, client: &mut Client) -> Ended
     Ended::Answered(engine)
 }
 
+impl Client {
+    fn hear(&mut self, node: &Node, call: Call, answer: Result<(), EngineError>) {
+        if answer.is_ok() && node.journal.unsynced() > 0 {
+            node.host
+                .blame(format!("{call:?} was answered before the platter had it"));
+        }
+        self.answer = Some(answer);
+    }
+}
+
 async fn make(engine: Engine, call: Call, spec: PodSpec) -> Result<(), EngineError> {
     match call {
         Call::Start => engine.start(pod_id(1), spec).await.map(drop),
-        Call::Stop => engine.stop(pod_id(1)).await,
-        Call::Remove => engine.remove(pod_id(1)).await,
+        Call::Stop | Call::Remove => end(engine, call, pod_id(1)).await,
+    }
+}
+
+async fn end(engine: Engine, call: Call, id: PodId) -> Result<(), EngineError> {
+    match call {
+        Call::Stop => engine.stop(id).await,
+        _ => engine.remove(id).await,
     }
 }
 
@@ -273,13 +284,8 @@ fn remove_all(node: &Node, engine: &Engine) -> Vec<String> {
     let mut complaints = Vec::new();
     for view in engine.list() {
         for call in [Call::Stop, Call::Remove] {
-            let (engine, id) = (engine.clone(), view.pod.id);
-            let end = node.run(async move {
-                match call {
-                    Call::Stop => engine.stop(id).await,
-                    _ => engine.remove(id).await,
-                }
-            });
+            let id = view.pod.id;
+            let end = node.run(end(engine.clone(), call, id));
             let gone = Err(EngineError::NoSuchPod { id });
             if end != Ended::Answered(Ok(())) && end != Ended::Answered(gone) {
                 complaints.push(format!("{call:?} of {id} came to {end:?}"));

@@ -231,9 +231,9 @@ fn replayed(operations: &[Operation]) -> Replay {
     for operation in operations {
         match operation {
             Operation::Append(batch) => {
-                for entry in batch {
-                    pods.entry(entry.pod).or_default().push(entry.clone());
-                }
+                batch
+                    .iter()
+                    .for_each(|entry| pods.entry(entry.pod).or_default().push(entry.clone()));
             }
             Operation::Compact(snapshot) => {
                 pods.insert(snapshot.pod, vec![snapshot.clone()]);
