@@ -133,3 +133,6 @@ impl Drop for Sleep {
         self.clock.dial().timers.remove(&self.name);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -329,3 +329,6 @@ impl State {
         mount.used = true;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -289,3 +289,6 @@ fn next_sequence(operations: &[Operation], entry: &Entry) -> u64 {
     }
     0
 }
+
+#[cfg(test)]
+mod tests;

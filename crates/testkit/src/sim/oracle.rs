@@ -116,3 +116,6 @@ pub fn of_a_running_pod(mode: &NetworkMode, attachments: u32) -> Vec<Thing> {
     things.extend([Thing::RuntimeState, Thing::Sandbox]);
     things
 }
+
+#[cfg(test)]
+mod tests;
