@@ -246,7 +246,12 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// With the key, and what would be right.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let bin_dirs = self.cni.bin_dirs.iter().map(|path| ("cni.bin_dirs", path));
         let directories = [
             ("state_dir", &self.state_dir),
             ("run_dir", &self.run_dir),
@@ -254,13 +259,25 @@ impl Config {
             ("netns_dir", &self.netns_dir),
             ("cni.conf_dir", &self.cni.conf_dir),
         ];
-        for (key, path) in directories {
+        for (key, path) in directories.into_iter().chain(bin_dirs) {
             anyhow::ensure!(
                 path.is_absolute(),
                 "{key} = '{}' is not an absolute path",
                 path.display()
             );
         }
+        for path in &self.cni.bin_dirs {
+            anyhow::ensure!(
+                !path.as_os_str().as_encoded_bytes().contains(&b':'),
+                "cni.bin_dirs: '{}' has a ':' in it, which parts directories in CNI_PATH",
+                path.display()
+            );
+        }
+        anyhow::ensure!(
+            !self.cgroup.parent.trim_matches('/').is_empty(),
+            "cgroup.parent = '{}' names no cgroup below the root",
+            self.cgroup.parent
+        );
         let seconds = [
             ("cni.plugin_seconds", self.cni.plugin_seconds),
             ("cni.step_seconds", self.cni.step_seconds),

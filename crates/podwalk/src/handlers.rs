@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use podwalk_engine::error::{ErrorKind, StepError};
+use podwalk_engine::pod::Pod;
+use podwalk_engine::record::Intent;
+use podwalk_engine::step::Step;
 use podwalk_oci::{CgroupParent, Handler, OciRuntime, Spawn};
 
 use crate::config::Config;
@@ -88,6 +91,19 @@ impl Handlers {
         })
     }
 
+    /// The handler of a pod: the one that its start recorded, and before that the
+    /// one that it asks for. So a sandbox is ended by whom it was started, also
+    /// when another handler has become the default.
+    ///
+    /// # Errors
+    /// As for [`Handlers::find`].
+    pub fn of(&self, pod: &Pod) -> Result<&OciRuntime, StepError> {
+        match &pod.slot(Step::Start).intent {
+            Some(Intent::Start(start)) => self.find(&start.handler),
+            _ => self.find(&pod.spec.runtime_handler),
+        }
+    }
+
     /// The directory of bundles.
     pub fn bundles(&self) -> &Path {
         &self.bundles
@@ -147,6 +163,52 @@ mod tests {
         let crun = handlers.find("crun").unwrap().handler();
         assert_eq!(crun.deadlines.create, Duration::from_secs(7));
         assert_eq!(crun.binary, Path::new("crun"));
+    }
+
+    #[test]
+    fn a_sandbox_stays_with_the_handler_that_started_it() {
+        use podwalk_engine::clock::Stamp;
+        use podwalk_engine::id::{BootId, InstanceId, PodId};
+        use podwalk_engine::record::{
+            Cause, CreateIntent, CreateOutput, Entry, Goal, Output, Record, StartIntent,
+        };
+        let start = StartIntent {
+            handler: "crun".to_owned(),
+            consumes_network: false,
+            network: None,
+        };
+        let records = [
+            Record::Goal {
+                goal: Goal::Run,
+                cause: Cause::Request,
+            },
+            Record::Intent(Intent::Create(Box::new(CreateIntent {
+                spec: Default::default(),
+                sandbox_key: None,
+            }))),
+            Record::Done(Output::Create(CreateOutput {})),
+            Record::Intent(Intent::Start(start)),
+        ];
+        let entries: Vec<Entry> = (0..)
+            .zip(records)
+            .map(|(sequence, record)| Entry {
+                pod: PodId::new([1; 12], InstanceId([2; 4])),
+                sequence,
+                stamp: Stamp {
+                    boot: BootId([9; 16]),
+                    wall_ns: 1,
+                    boottime_ns: 1,
+                },
+                record,
+            })
+            .collect();
+        let handlers = handlers("[runtime]\ndefault = 'runc'").unwrap();
+        let of = |records: usize| {
+            let pod = podwalk_engine::pod::fold(&entries[..records]).unwrap();
+            handlers.of(&pod).unwrap().handler().name.clone()
+        };
+        assert_eq!(of(3), "runc", "what would start it now");
+        assert_eq!(of(4), "crun", "what has started it");
     }
 
     #[test]

@@ -25,6 +25,9 @@ mod create;
 mod mount_netns;
 mod ready_network;
 mod start;
+mod turns;
+
+pub use turns::Turns;
 
 /// How long what is left of an effect is waited for after its kill.
 const QUIET: Duration = Duration::from_secs(10);
@@ -44,6 +47,8 @@ pub struct Host {
     pub watch: mpsc::UnboundedSender<Watched>,
     /// How long all plugins of a pod may take together.
     pub cni_deadline: Duration,
+    /// Whose effect is on a thread.
+    pub turns: Arc<Turns>,
 }
 
 /// A running sandbox whose end is to be noticed.
@@ -62,11 +67,28 @@ impl Host {
     pub fn rungs(&self) -> Rungs {
         Rungs {
             create: Arc::new(create::CreateRung(self.clone())),
-            mount_netns: Arc::new(mount_netns::MountNetnsRung),
+            mount_netns: Arc::new(mount_netns::MountNetnsRung(self.clone())),
             ready_network: Arc::new(ready_network::ReadyNetworkRung(self.clone())),
             configure_cni: Arc::new(configure_cni::ConfigureCniRung(self.clone())),
             start: Arc::new(start::StartRung(self.clone())),
         }
+    }
+
+    /// Runs an effect, or its undo, on a thread. A thread cannot be ended: one
+    /// that is not waited for any more, at a deadline or because the pod was asked
+    /// to end, goes on, so that the next one of this pod waits for it.
+    async fn effect<T: Send + 'static>(
+        &self,
+        pod: &Pod,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StepError> {
+        let turn = self.turns.of(pod.id).await;
+        blocking(move || {
+            let end = work();
+            drop(turn);
+            end
+        })
+        .await
     }
 
     /// Kills what an earlier effect of this pod has left, and sees it gone.

@@ -7,7 +7,7 @@
 //! 4. The socket is opened and systemd told; recovery runs beside it.
 //! 5. SIGTERM: no new effect, a bounded wait, and out. Pods run on.
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,11 +98,13 @@ pub struct Node {
 /// When something is in the way; the text says what.
 pub async fn open(config: &Config) -> anyhow::Result<Node> {
     prepare_directories(config)?;
-    let instance = instance(&config.state_dir)?;
+    // Of two that begin in a new directory only one goes on from here, and so
+    // only one gives it a name.
     let journal = open_journal(config).await?;
+    let instance = instance(&config.state_dir)?;
     let (watch, watched) = mpsc::unbounded_channel();
-    let host = adapters(config, watch)?;
-    quiet_calls_of_no_pod(&host.effects).await;
+    let host = adapters(config, instance, watch)?;
+    quiet_calls_of_no_pod(&host.effects, instance).await;
     let parts = Parts {
         journal: Arc::new(journal),
         rungs: host.rungs(),
@@ -139,7 +141,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
 /// ready.
 fn tell_orphaned(plan: &RecoveryPlan, handlers: &Handlers) {
     for planned in &plan.pods {
-        if let Err(error) = handlers.find(&planned.pod.spec.runtime_handler) {
+        if let Err(error) = handlers.of(&planned.pod) {
             tracing::error!(pod = %planned.pod.id, name = planned.pod.spec.name, %error, "a pod cannot be used until its handler is back");
         }
     }
@@ -162,7 +164,7 @@ impl Node {
         }
         // Calls that are for no pod are cut short; the place of all effects goes
         // when no pod's is in it any more.
-        quiet_calls_of_no_pod(&self.effects).await;
+        quiet_calls_of_no_pod(&self.effects, self.instance).await;
         if let Err(error) = self.effects.disband() {
             tracing::debug!(%error, "the cgroup of effects stays");
         }
@@ -191,9 +193,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// Ends STATUS, VERSION and GC calls, an earlier daemon's too.
-async fn quiet_calls_of_no_pod(effects: &Arc<Effects>) {
+async fn quiet_calls_of_no_pod(effects: &Arc<Effects>, instance: InstanceId) {
     let effects = effects.clone();
-    let quiet = move || effects.quiet(enlist::OF_NO_POD, Duration::from_secs(5));
+    let quiet = move || effects.quiet(&enlist::of_no_pod(instance), Duration::from_secs(5));
     match tokio::task::spawn_blocking(quiet).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "a plugin's call does not end"),
@@ -208,25 +210,29 @@ fn prepare_directories(config: &Config) -> anyhow::Result<()> {
              (start the daemon outside, or accept it with --private-mounts)"
         );
     }
-    for directory in [&config.state_dir, &config.run_dir] {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .with_context(|| not_ours("made", directory))?;
-        let private = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(directory, private)
-            .with_context(|| not_ours("made private", directory))?;
+    let journal = journal_dir(&config.state_dir);
+    for directory in [&config.state_dir, &journal, &config.run_dir] {
+        make_private(directory).with_context(|| {
+            format!(
+                "{} cannot be made (its file system must be writable, and the daemon root)",
+                directory.display()
+            )
+        })?;
     }
     podwalk_netns::share_directory(&config.netns_dir)?;
     Ok(())
 }
 
-fn not_ours(what: &str, directory: &Path) -> String {
-    format!(
-        "{} cannot be {what} (its file system must be writable, and the daemon root)",
-        directory.display()
-    )
+/// Makes a directory that only we may look into. One that is there already may
+/// be somebody else's too, such as `/run`, and keeps its mode.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(_) if directory.is_dir() => Ok(()),
+        made => made,
+    }
 }
 
 /// Opening syncs and may read a lot: not on the threads that answer.
@@ -256,11 +262,15 @@ fn engine_config(config: &Config) -> anyhow::Result<EngineConfig> {
     })
 }
 
-fn adapters(config: &Config, watch: mpsc::UnboundedSender<Watched>) -> anyhow::Result<Host> {
+fn adapters(
+    config: &Config,
+    instance: InstanceId,
+    watch: mpsc::UnboundedSender<Watched>,
+) -> anyhow::Result<Host> {
     let layout = CgroupLayout::detect().context("the cgroup layout cannot be read")?;
     tracing::debug!(?layout, "cgroups");
     let effects = Arc::new(Effects::new(layout, &config.cgroup.effects)?);
-    let enlist = Arc::new(enlist::Enlist(effects.clone()));
+    let enlist = Arc::new(enlist::Enlist::new(effects.clone(), instance));
     let mut options = RuntimeOptions::new(config.cni.bin_dirs.clone());
     options.spawn = enlist.clone();
     options.plugin_deadline = config.plugin_deadline();
@@ -274,6 +284,7 @@ fn adapters(config: &Config, watch: mpsc::UnboundedSender<Watched>) -> anyhow::R
         allowed_sysctls: Arc::new(config.sysctls.allowed_unsafe.clone()),
         watch,
         cni_deadline: Duration::from_secs(config.cni.step_seconds),
+        turns: Arc::default(),
     })
 }
 

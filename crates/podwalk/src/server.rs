@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -44,8 +44,7 @@ impl Served {
     /// A pod as clients are to see it. One whose handler is not configured any
     /// more cannot be used, so that it is not ready, whatever runs.
     fn seen(&self, mut view: PodView) -> PodView {
-        let handler = &view.pod.spec.runtime_handler;
-        view.ready &= self.handlers.find(handler).is_ok();
+        view.ready &= self.handlers.of(&view.pod).is_ok();
         view
     }
 
@@ -64,6 +63,8 @@ pub fn routes(served: Served) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/plan", get(plan))
         .route("/v1/version", get(version))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Arc::new(served))
 }
@@ -111,6 +112,32 @@ impl From<podwalk_engine::ports::JournalError> for Refused {
 }
 
 type Answer<T> = Result<Json<T>, Refused>;
+
+/// What is no route is told like any other error.
+async fn no_such_route(method: Method, uri: Uri) -> Refused {
+    no_route(StatusCode::NOT_FOUND, &method, &uri)
+}
+
+/// So is a route that does not take this method.
+async fn no_such_method(method: Method, uri: Uri) -> Refused {
+    no_route(StatusCode::METHOD_NOT_ALLOWED, &method, &uri)
+}
+
+fn no_route(status: StatusCode, method: &Method, uri: &Uri) -> Refused {
+    let path: String = uri.path().chars().take(80).collect();
+    let message = format!(
+        "there is no {method} {path} (there are /v1/pods, /v1/events, /v1/plan and /v1/version)"
+    );
+    Refused::new(status, "no-route", message)
+}
+
+/// What stands behind the question mark.
+fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refused> {
+    match query {
+        Ok(Query(query)) => Ok(query),
+        Err(rejection) => Err(Refused::invalid(rejection.body_text())),
+    }
+}
 
 async fn run(
     State(served): State<Arc<Served>>,
@@ -204,15 +231,16 @@ struct ListQuery {
 /// is in no list but the ledger.
 async fn list(
     State(served): State<Arc<Served>>,
-    Query(query): Query<ListQuery>,
-) -> Json<Vec<PodSummary>> {
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Answer<Vec<PodSummary>> {
+    let query = asked(query)?;
     let views = served.engine.list().into_iter();
     let views = views.map(|view| served.seen(view));
     let shown = views.filter(|view| {
         let removed = view.pod.outlived == Some(Goal::Remove);
         !removed && (query.all || view.ready || !view.pod.debts.is_empty())
     });
-    Json(shown.map(|view| served.summary(&view)).collect())
+    Ok(Json(shown.map(|view| served.summary(&view)).collect()))
 }
 
 async fn inspect(State(served): State<Arc<Served>>, Path(pod): Path<String>) -> Answer<PodDetail> {
@@ -236,8 +264,9 @@ struct RemoveQuery {
 async fn remove(
     State(served): State<Arc<Served>>,
     Path(pod): Path<String>,
-    Query(query): Query<RemoveQuery>,
+    query: Result<Query<RemoveQuery>, QueryRejection>,
 ) -> Answer<RunAnswer> {
+    let query = asked(query)?;
     let view = one(&served.engine, &pod)?;
     let id = view.pod.id;
     if view.pod.goal == Goal::Run && view.pod.exited.is_none() && !query.force {
@@ -291,8 +320,9 @@ struct EventsQuery {
 
 async fn events(
     State(served): State<Arc<Served>>,
-    Query(query): Query<EventsQuery>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Response, Refused> {
+    let query = asked(query)?;
     let since = query.since.as_deref().map(str::parse::<Cursor>).transpose();
     let since = since.map_err(|error| Refused::invalid(error.to_string()))?;
     let subscription = served.engine.subscribe(since);
@@ -315,8 +345,11 @@ async fn events(
 }
 
 fn event_line(served: &Served, event: &Event) -> EventLine {
+    let owner = event.pod.owner();
+    let owner_ready =
+        owner.is_none_or(|owner| served.engine.get(owner).is_some_and(|owner| owner.ready));
     let view = served.seen(PodView {
-        ready: event.pod.is_ready(),
+        ready: event.pod.is_ready() && owner_ready,
         pod: event.pod.clone(),
     });
     EventLine {

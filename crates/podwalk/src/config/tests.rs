@@ -28,6 +28,9 @@ fn what_cannot_work_is_refused_by_its_key() {
     for (text, key) in [
         ("state_dir = 'var/lib'", "state_dir"),
         ("[cni]\nconf_dir = 'net.d'", "cni.conf_dir"),
+        ("[cni]\nbin_dirs = ['plugins']", "cni.bin_dirs"),
+        ("[cni]\nbin_dirs = ['/a:b']", "cni.bin_dirs"),
+        ("[cgroup]\nparent = '/'", "cgroup.parent"),
         ("[cni]\nstep_seconds = 0", "cni.step_seconds"),
         ("[recovery]\nattempts = 0", "recovery.attempts"),
         ("[log]\nformat = 'xml'", "format"),

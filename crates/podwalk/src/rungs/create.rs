@@ -26,14 +26,13 @@ impl CreateRung {
         self.0.networks.plan(spec).map(drop)
     }
 
-    async fn place(&self, intent: &CreateIntent) -> Result<(), StepError> {
+    async fn place(&self, pod: &Pod, intent: &CreateIntent) -> Result<(), StepError> {
         self.check(&intent.spec)?;
         let Some(path) = path_of(intent.sandbox_key.as_ref()).map(ToOwned::to_owned) else {
             return Ok(());
         };
-        blocking(move || podwalk_netns::place(&path))
-            .await?
-            .map_err(of_netns)
+        let placed = self.0.effect(pod, move || podwalk_netns::place(&path));
+        placed.await?.map_err(of_netns)
     }
 }
 
@@ -65,11 +64,11 @@ impl Rung for CreateRung {
 
     fn apply<'a>(
         &'a self,
-        _pod: &'a Pod,
+        pod: &'a Pod,
         intent: &'a CreateIntent,
     ) -> BoxFuture<'a, Result<CreateOutput, Failure>> {
         Box::pin(async move {
-            self.place(intent).await.map_err(Failure::not_done)?;
+            self.place(pod, intent).await.map_err(Failure::not_done)?;
             Ok(CreateOutput {})
         })
     }
@@ -89,7 +88,7 @@ impl Rung for CreateRung {
                 podwalk_netns::unpin(&path)?;
                 podwalk_netns::unlink(&path)
             };
-            blocking(gone).await?.map_err(of_netns)
+            self.0.effect(pod, gone).await?.map_err(of_netns)
         })
     }
 }

@@ -9,15 +9,15 @@ use podwalk_engine::ports::{BoxFuture, Failure, MountNetns, Probe, Rung};
 use podwalk_engine::record::{MountNetnsIntent, MountNetnsOutput};
 use podwalk_netns::Found;
 
-use super::{blocking, of_netns, recorded};
+use super::{Host, blocking, of_netns, recorded};
 
-pub(super) struct MountNetnsRung;
+pub(super) struct MountNetnsRung(pub(super) Host);
 
 impl Rung for MountNetnsRung {
     type Step = MountNetns;
 
     fn deadline(&self, _pod: &Pod) -> Duration {
-        Duration::from_secs(10)
+        Duration::from_secs(5)
     }
 
     fn probe<'a>(
@@ -43,7 +43,7 @@ impl Rung for MountNetnsRung {
 
     fn apply<'a>(
         &'a self,
-        _pod: &'a Pod,
+        pod: &'a Pod,
         intent: &'a MountNetnsIntent,
     ) -> BoxFuture<'a, Result<MountNetnsOutput, Failure>> {
         let path = PathBuf::from(&intent.sandbox_key);
@@ -52,7 +52,7 @@ impl Rung for MountNetnsRung {
                 podwalk_netns::place(&path)?;
                 podwalk_netns::pin(&path)
             };
-            let pinned = blocking(pin).await.map_err(Failure::unknown)?;
+            let pinned = self.0.effect(pod, pin).await.map_err(Failure::unknown)?;
             let identity = pinned.map_err(|error| Failure::not_done(of_netns(error)))?;
             Ok(MountNetnsOutput {
                 namespace: recorded(identity),
@@ -69,9 +69,8 @@ impl Rung for MountNetnsRung {
             let Some(path) = pod.sandbox_key.clone().map(PathBuf::from) else {
                 return Ok(());
             };
-            blocking(move || podwalk_netns::unpin(&path))
-                .await?
-                .map_err(of_netns)
+            let unpinned = self.0.effect(pod, move || podwalk_netns::unpin(&path));
+            unpinned.await?.map_err(of_netns)
         })
     }
 }

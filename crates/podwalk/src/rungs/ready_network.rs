@@ -10,7 +10,7 @@ use podwalk_engine::ports::{BoxFuture, Failure, Probe, ReadyNetwork, Rung};
 use podwalk_engine::record::{ReadyNetworkIntent, ReadyNetworkOutput};
 use podwalk_netns::{SysctlScope, check_sysctl};
 
-use super::{Host, blocking, expect_namespace, of_netns, of_sysctl};
+use super::{Host, expect_namespace, of_netns, of_sysctl};
 
 pub(super) struct ReadyNetworkRung(pub(super) Host);
 
@@ -25,7 +25,7 @@ impl ReadyNetworkRung {
                 false => podwalk_netns::set_sysctls(&path, &sysctls),
             }
         };
-        blocking(work).await?.map_err(of_netns)?;
+        self.0.effect(pod, work).await?.map_err(of_netns)?;
         let plan = self.0.networks.plan(&pod.spec)?;
         Ok(ReadyNetworkOutput { plan })
     }
@@ -49,7 +49,7 @@ impl Rung for ReadyNetworkRung {
     type Step = ReadyNetwork;
 
     fn deadline(&self, _pod: &Pod) -> Duration {
-        Duration::from_secs(10)
+        Duration::from_secs(5)
     }
 
     fn probe<'a>(

@@ -18,7 +18,7 @@ use podwalk_oci::{
     SandboxId, Seccomp, Target,
 };
 
-use super::{Host, Watched, blocking, of_netns, recorded};
+use super::{Host, QUIET, Watched, blocking, of_netns, recorded};
 use crate::settings::NetworkSettings;
 
 /// Who a sandbox is, to a runtime: the annotations of CRI runtimes. They are
@@ -29,6 +29,11 @@ pub(super) struct StartRung(pub(super) Host);
 
 impl StartRung {
     fn runtime(&self, pod: &Pod) -> Result<&OciRuntime, StepError> {
+        self.0.handlers.of(pod)
+    }
+
+    /// Who would start the sandbox now.
+    fn asked(&self, pod: &Pod) -> Result<&OciRuntime, StepError> {
         self.0.handlers.find(&pod.spec.runtime_handler)
     }
 
@@ -48,7 +53,8 @@ impl StartRung {
         let config = self.config(pod, intent, seccomp);
         let config = config.map_err(Failure::not_done)?;
         let bundles = self.0.handlers.bundles().to_owned();
-        let written = blocking(move || Bundle::write(&config, &bundles)).await;
+        let written = self.0.effect(pod, move || Bundle::write(&config, &bundles));
+        let written = written.await;
         let bundle = written
             .map_err(Failure::unknown)?
             .map_err(|error| Failure::not_done(failed(&error)))?;
@@ -154,8 +160,8 @@ impl StartRung {
             .await
             .map_err(|error| failed(&error))?;
         let bundles = self.0.handlers.bundles().to_owned();
-        let removed = blocking(move || Bundle::remove(&bundles, &id)).await?;
-        removed.map_err(|error| failed(&error))?;
+        let removed = self.0.effect(pod, move || Bundle::remove(&bundles, &id));
+        removed.await?.map_err(|error| failed(&error))?;
         self.0.quiet(pod).await
     }
 
@@ -370,8 +376,23 @@ impl Rung for StartRung {
         deadlines.create + deadlines.start
     }
 
+    /// Each part has a deadline of its own, whose error says more than this one:
+    /// asking the runtime, killing, its delete, the cgroups.
+    fn undo_deadline(&self, pod: &Pod) -> Duration {
+        let deadlines = self.runtime(pod).map(|runtime| runtime.handler().deadlines);
+        let deadlines = deadlines.unwrap_or_default();
+        deadlines.query + deadlines.kill * 2 + deadlines.delete + QUIET
+    }
+
+    fn handler(&self, pod: &Pod) -> String {
+        let asked = self
+            .asked(pod)
+            .map(|runtime| runtime.handler().name.clone());
+        asked.unwrap_or_else(|_| pod.spec.runtime_handler.clone())
+    }
+
     fn consumes_network(&self, pod: &Pod) -> bool {
-        self.runtime(pod)
+        self.asked(pod)
             .is_ok_and(|runtime| runtime.handler().consumes_network)
     }
 

@@ -58,9 +58,12 @@ impl ServeArgs {
             }
         }
         if !self.cni_bin_dir.is_empty() {
-            config.cni.bin_dirs = self.cni_bin_dir.clone();
+            let directories = self.cni_bin_dir.iter().map(std::path::absolute);
+            let directories = directories.collect::<Result<_, _>>();
+            config.cni.bin_dirs = directories.context("the working directory cannot be read")?;
         }
         config.private_mounts |= self.private_mounts;
+        config.check()?;
         Ok(config)
     }
 }
@@ -81,6 +84,12 @@ mod tests {
             ..ServeArgs::default()
         };
         let config = arguments.configuration().unwrap();
+        let relative = ServeArgs {
+            cni_bin_dir: vec!["plugins".into()],
+            ..arguments.clone()
+        };
+        let relative = relative.configuration().unwrap();
+        assert!(relative.cni.bin_dirs[0].is_absolute() && relative.cni.bin_dirs.len() == 1);
         assert_eq!(config.run_dir, PathBuf::from("/run/c"));
         assert_eq!(config.netns_dir, PathBuf::from("/run/b"));
         assert!(config.private_mounts);

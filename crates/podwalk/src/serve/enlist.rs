@@ -4,21 +4,38 @@ use std::io;
 use std::process::Command;
 use std::sync::Arc;
 
+use podwalk_engine::id::InstanceId;
 use podwalk_netns::effects::Effects;
 
-/// Where calls go that are for no pod: STATUS, VERSION and GC.
-pub(super) const OF_NO_POD: &str = "node";
+/// Where calls go that are for no pod: STATUS, VERSION and GC. It carries the
+/// instance's name, as a pod's id does, so that no other daemon's are ended.
+pub(super) fn of_no_pod(instance: InstanceId) -> String {
+    format!("node-{instance}")
+}
 
 /// One place for the plugins' and the runtimes' processes alike.
-pub(crate) struct Enlist(pub(super) Arc<Effects>);
+pub(super) struct Enlist {
+    effects: Arc<Effects>,
+    of_no_pod: String,
+}
 
 impl Enlist {
+    /// In the places of this instance.
+    pub(super) fn new(effects: Arc<Effects>, instance: InstanceId) -> Self {
+        Self {
+            effects,
+            of_no_pod: of_no_pod(instance),
+        }
+    }
+
     fn put(&self, pod: &str, command: &mut Command) -> io::Result<()> {
         let place = match pod.is_empty() {
-            true => OF_NO_POD,
+            true => &self.of_no_pod,
             false => pod,
         };
-        self.0.enlist(place, command).map_err(io::Error::other)
+        self.effects
+            .enlist(place, command)
+            .map_err(io::Error::other)
     }
 }
 
