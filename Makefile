@@ -92,7 +92,7 @@ fuzz:
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	@for target in $$($(CARGO) fuzz list); do \
 		mkdir -p "fuzz/corpus/$$target"; \
-		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --features libfuzzer "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" \
+		CARGO_PROFILE_RELEASE_LTO=off RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --features libfuzzer "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" \
 			-- -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
 	done
 
