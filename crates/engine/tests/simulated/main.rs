@@ -1,5 +1,7 @@
 //! The engine's own code on a simulated machine (see `podwalk_testkit::sim`).
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // a test says so by panicking
+
 use podwalk_engine::engine::{Engine, EngineError, PodView, Started};
 use podwalk_engine::id::PodId;
 use podwalk_engine::spec::PodSpec;
