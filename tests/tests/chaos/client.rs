@@ -13,9 +13,10 @@ use super::call::{Heard, call, says, whisper};
 use super::dice::Dice;
 
 /// What keeps a start from coming true without anybody's fault.
-const EXCUSES: [&str; 6] = [
-    // The port that several clients want.
-    "host port",
+const EXCUSES: [&str; 7] = [
+    // What the plugin does on purpose, and what that leads to.
+    "a mark fails on purpose",
+    "is held by pod",
     // A crash, and a daemon that does not resume, or a removal at the same time.
     "was stopped while it started",
     "as often as is allowed",
@@ -24,6 +25,9 @@ const EXCUSES: [&str; 6] = [
     "there is no namespace to start it in",
     "no pod '",
 ];
+
+/// What a refused stop or removal says when a plugin has failed: it is tried again.
+pub(super) const OWES: &str = "still owes";
 
 /// What a client believes of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,6 +274,7 @@ impl Client {
 
     fn end_of_rush(&mut self, at: usize, started: &Heard, removed: &Heard) -> Result<()> {
         let place = &mut self.places[at];
+        let owes = matches!(removed, Heard::Refused(why) if says(why, OWES));
         match (removed, place.belief.clone()) {
             (Heard::Granted(answer), belief) => {
                 let id = id_of(answer)?;
@@ -278,11 +283,16 @@ impl Client {
                 place.removed(id);
                 self.granted += 1;
             }
-            (_, Belief::Up(id)) if removed.is_the_end() => place.belief = Belief::Removing(id),
+            (_, Belief::Up(id)) if removed.is_the_end() || owes => {
+                place.belief = Belief::Removing(id);
+            }
             _ => {
                 // Nobody has ended it, so nothing excuses it.
                 let stopped = matches!(started, Heard::Refused(why) if says(why, "was stopped"));
-                ensure!(!stopped || removed.is_the_end(), "{started:?}, {removed:?}");
+                ensure!(
+                    !stopped || removed.is_the_end() || owes,
+                    "{started:?}, {removed:?}"
+                );
             }
         }
         Ok(())
@@ -297,7 +307,9 @@ impl Client {
                 self.places[at].belief = Belief::Stopped(id);
                 self.granted += 1;
             }
-            Heard::Refused(why) => ensure!(heard.is_the_end(), "stop {id}: {why}"),
+            Heard::Refused(why) => {
+                ensure!(heard.is_the_end() || says(why, OWES), "stop {id}: {why}");
+            }
             Heard::Lost | Heard::Down => {}
         }
         Ok(heard)
@@ -315,7 +327,9 @@ impl Client {
             Heard::Refused(why) if again && why["kind"] == "not-found" => {
                 self.places[at].removed(id);
             }
-            Heard::Refused(why) => ensure!(heard.is_the_end(), "rm {id}: {why}"),
+            Heard::Refused(why) => {
+                ensure!(heard.is_the_end() || says(why, OWES), "rm {id}: {why}");
+            }
             Heard::Lost | Heard::Down => {}
         }
         Ok(heard)
@@ -333,7 +347,7 @@ impl Client {
             // The earlier try has done it without an answer.
             Heard::Refused(why) if again && why["kind"] == "not-found" => true,
             Heard::Refused(why) => {
-                ensure!(heard.is_the_end(), "rm {id}: {why}");
+                ensure!(heard.is_the_end() || says(why, OWES), "rm {id}: {why}");
                 false
             }
             Heard::Lost | Heard::Down => false,
