@@ -141,7 +141,7 @@ pub enum OciError {
         message: String,
     },
     /// The runtime took too long. Its process group was killed; what it did is unknown.
-    #[error("{} {verb} of sandbox {id} took longer than {after:?} and was killed", binary.display())]
+    #[error("{} {verb} of sandbox {id} took longer than {after:?} and was killed; see what it waits for", binary.display())]
     Deadline {
         /// The runtime.
         binary: PathBuf,

@@ -77,7 +77,7 @@ pub enum EngineError {
         id: PodId,
     },
     /// Something could not be undone yet; it is tried again.
-    #[error("pod {id} still owes:{}", Afterwards(.debts))]
+    #[error("pod {id} still owes what could not be undone{}; it is tried again by itself, and whenever it is asked for", Afterwards(.debts))]
     Owes {
         /// The pod.
         id: PodId,
@@ -176,7 +176,10 @@ impl std::fmt::Display for Afterwards<'_> {
             if let Some(attachment) = debt.attachment {
                 write!(out, " of attachment {attachment}")?;
             }
-            write!(out, " failed {} times: {}", debt.attempts, debt.error)
+            match debt.attempts {
+                1 => write!(out, " failed: {}", debt.error),
+                attempts => write!(out, " failed {attempts} times: {}", debt.error),
+            }
         })
     }
 }

@@ -135,7 +135,7 @@ fn scenario_36_a_failed_start_names_its_cause_and_then_what_it_owes() {
         told.to_string(),
         format!(
             "pod {}: ConfigureCni failed: no plugin 'bridge' (install it); \
-             undoing ConfigureCni of attachment 0 failed 1 times: no",
+             undoing ConfigureCni of attachment 0 failed: no",
             id_of(1)
         )
     );
