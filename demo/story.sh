@@ -17,10 +17,15 @@ field() { podwalk inspect "$1" | jq -r "$2"; }
 # Hidden files are the daemon's own: the pause program that all bundles link to.
 nothing_in() { [ -z "$(ls "$1" 2>/dev/null)" ]; }
 
+# The cgroups are the machine's, where others may have theirs under the usual names.
+group=podwalk-demo-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
+printf '[cgroup]\nparent = "%s"\neffects = "%s-effects"\n' "$group" "$group" > /run/podwalk.toml
+
+sandboxes() { grep -sx 'pause' /proc/[0-9]*/comm; }
+
 daemon=
 serve() {
-	mkfifo /run/notify.$$ 2>/dev/null || true
-	podwalk serve 2>>/run/daemon.log &
+	podwalk serve --config /run/podwalk.toml 2>>/run/daemon.log &
 	daemon=$!
 	# It is up when it answers; every try is a real question to it.
 	until podwalk ps >/dev/null 2>&1; do
@@ -65,6 +70,7 @@ check "the hardware address is eth0's" \
 check "the sandbox is in the namespace that is pinned on SandboxKey" \
 	test "$(stat -Lc %i "/proc/$(field both .sandbox.pid)/ns/net")" = \
 	"$(stat -Lc %i "$(field both .networkSettings.SandboxKey)")"
+check "each of the three is one process, named pause" test "$(sandboxes | wc -l)" = 3
 
 tell "SIGKILL, while a fourth pod is on its way"
 podwalk events --output json > /run/events 2>/dev/null &
@@ -111,8 +117,7 @@ no_veth() { [ -z "$(ip -br link show type veth)" ]; }
 for _ in $(seq 300); do no_veth && break; read -rt 0.1 <> <(:) || true; done
 check "no veth is left" no_veth
 check "no rule of a host port is left" sh -c "! iptables-save -t nat | grep -q CNI-DN-"
-check "no sandbox process is left" sh -c "! grep -lsx '/pause' /proc/[0-9]*/comm /proc/[0-9]*/cmdline"
-check "no cgroup of a pod is left" \
-	sh -c "[ -z \"\$(find /sys/fs/cgroup -mindepth 2 -path '*podwalk*/*' -type d)\" ]"
-find /sys/fs/cgroup -depth -type d -name 'podwalk*' -exec rmdir {} + 2>/dev/null || true
+check "no sandbox process is left" not sandboxes
+check "no cgroup is left" \
+	sh -c "[ -z \"\$(find /sys/fs/cgroup -type d -name '$group*')\" ]"
 printf '\n%sAll %d checks held.%s\n' "$bold" "$checks" "$plain"
