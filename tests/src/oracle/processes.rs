@@ -30,6 +30,11 @@ pub(super) fn processes(places: &Places, seen: &mut BTreeSet<String>) -> Result<
 
 fn describe(pid: u32, directory: &Path, spared: &[PathBuf]) -> Option<String> {
     let executable = fs::read_link(directory.join("exe")).ok();
+    // The kernel says so of a program that was built anew while it runs.
+    let executable = executable.map(|path| match path.to_str() {
+        Some(text) => text.trim_end_matches(" (deleted)").into(),
+        None => path,
+    });
     let is_spared = |path: &PathBuf| spared.contains(path);
     if executable.as_ref().is_some_and(is_spared) {
         return None;

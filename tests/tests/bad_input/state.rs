@@ -237,11 +237,29 @@ fn a_journal_with_flipped_bits() -> Result<()> {
         let journal = config.state_dir.join("journal");
         let whole = node::disk().join("whole");
         copy(&journal, &whole)?;
+        let mut bits: Vec<(PathBuf, u64)> = Vec::new();
         for offset in used_offsets(&whole.join("sled/db"))? {
-            restore(&whole, &journal)?;
-            flip(&journal.join("sled/db"), offset)?;
-            opens_or_explains(&config, &names).with_context(|| format!("bit at {offset}"))?;
+            bits.push(("sled/db".into(), offset));
         }
+        // And the middle of every smaller file.
+        for file in small_files(&whole)? {
+            let middle = fs::metadata(whole.join(&file))?.len() / 2;
+            bits.push((file, middle));
+        }
+        for (file, offset) in bits {
+            restore(&whole, &journal)?;
+            flip(&journal.join(&file), offset)?;
+            opens_or_explains(&config, &names)
+                .with_context(|| format!("bit at {offset} of {}", file.display()))?;
+        }
+        // Not a bit but all of it: nothing can be read, and the pods are not forgotten for that.
+        restore(&whole, &journal)?;
+        fs::write(journal.join("sled/conf"), "segment_size: none\n")?;
+        let log = fails_to_start(&config)?;
+        says(
+            &log,
+            &["journal/sled", "damaged", "restore", "move it away"],
+        )?;
         restore(&whole, &journal)?;
         let daemon = Daemon::start(&config)?;
         ensure!(daemon.client().list(true)?.len() == names.len());
@@ -259,6 +277,22 @@ fn used_offsets(path: &Path) -> Result<Vec<u64>> {
         .collect();
     ensure!(used.len() > 1000, "{} bytes are in use", used.len());
     Ok(used.iter().step_by(used.len() / 12).copied().collect())
+}
+
+/// The journal's files besides the large one, as far as they are not empty, relative to it.
+fn small_files(journal: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for directory in ["", "sled"] {
+        for entry in fs::read_dir(journal.join(directory))? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_file() && metadata.len() > 0 && entry.file_name() != "db" {
+                found.push(Path::new(directory).join(entry.file_name()));
+            }
+        }
+    }
+    ensure!(found.len() >= 3, "{found:?}");
+    Ok(found)
 }
 
 fn flip(path: &Path, offset: u64) -> Result<()> {

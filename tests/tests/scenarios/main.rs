@@ -24,6 +24,7 @@ mod key;
 mod recovery;
 mod release;
 mod sandbox;
+mod table;
 
 /// A guard against a hang, no measure of speed.
 const PATIENCE: Duration = Duration::from_secs(60);

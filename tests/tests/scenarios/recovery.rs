@@ -58,6 +58,38 @@ fn scenario_39_pods_of_a_handler_that_has_vanished_stay() -> Result<()> {
     })
 }
 
+/// The API answers before recovery has looked at anything, and no healthy pod is ever told dead.
+#[test]
+fn scenario_54_after_a_restart_no_healthy_pod_is_ever_not_ready() -> Result<()> {
+    node::run(Layout::V2, || {
+        let mut scene = Scene::open(&[podnet()])?;
+        let count = 12;
+        for number in 0..count {
+            let name = format!("pod{number}");
+            scene.client().run(&["--name", &name])?;
+        }
+        for end in [End::Kill, End::Terminate] {
+            scene = scene.restart(end)?;
+            // Until recovery has said that it is done, and once more after that.
+            let mut done = false;
+            while !done {
+                done = scene
+                    .daemon()
+                    .log()
+                    .lines()
+                    .last()
+                    .is_some_and(|l| l.contains("recovered"));
+                are_ready(&scene.client(), count)?;
+            }
+        }
+        for row in scene.client().list(true)? {
+            let id = row["id"].as_str().context("id")?;
+            scene.client().call(["rm", "-f", id])?.done()?;
+        }
+        scene.close()
+    })
+}
+
 /// One pod hangs in recovery: the API answers at once, and all the others are there.
 #[test]
 fn scenario_45_one_pod_that_hangs_delays_no_other() -> Result<()> {

@@ -86,7 +86,10 @@ fn scenario_52_a_runtime_whose_delete_hangs_is_told() -> Result<()> {
         let id = client.run(&["--name", "web", "--runtime", "hanging"])?;
         let told = scene::agrees_with_outside(&client.inspect(&id)?)?;
         let said = fails(begin(&client, &["stop", &id])?)?;
-        says(&said, &[&id, "undoing Start", "did not end within"])?;
+        says(
+            &said,
+            &[&id, "undoing Start", "/hanging delete", "longer than"],
+        )?;
         ensure!(client.inspect(&id)?["owed"][0]["step"] == "Start");
         ensure!(
             outside::namespace_on(&told.key)?.is_some(),
@@ -96,6 +99,27 @@ fn scenario_52_a_runtime_whose_delete_hangs_is_told() -> Result<()> {
         client.stop(&id)?;
         scene::is_stopped(&told)?;
         client.remove(&id)?;
+        scene.close()
+    })
+}
+
+/// The sandbox was started, and then the start fails: it is undone, so that nobody runs without an id.
+#[test]
+fn scenario_41_a_failure_after_the_sandbox_has_started_is_undone() -> Result<()> {
+    node::run(Layout::V2, || {
+        let runtime = node::disk().join("late");
+        let late = "case \" $* \" in *' start '*) /usr/bin/crun \"$@\"; echo hook failed >&2; exit 1;; esac";
+        write_program(&runtime, &format!("{late}\nexec /usr/bin/crun \"$@\""))?;
+        let binary = runtime.display();
+        let toml = format!("[runtime.handlers.late]\nbinary = '{binary}'\n");
+        let scene = Scene::open_with(&Config::with_file(toml), &[podnet()])?;
+        let client = scene.client();
+        let said = fails(begin(
+            &client,
+            &["run", "--name", "web", "--runtime", "late"],
+        )?)?;
+        says(&said, &["Start failed", "/late start", "hook failed"])?;
+        ensure!(client.list(true)?.is_empty(), "{:?}", client.list(true)?);
         scene.close()
     })
 }
