@@ -116,8 +116,8 @@ pub struct Exit {
 /// What is kept of a pod that is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obituary {
-    /// The pod as its last record left it, without plan and results when they
-    /// are not needed any more.
+    /// The pod as its last record left it: a DEL that power loss takes back is
+    /// done again with its plan.
     pub pod: Pod,
 }
 

@@ -284,7 +284,7 @@ fn acted_on(id: podwalk_engine::id::PodId) -> RunAnswer {
     }
 }
 
-/// Also of a pod that is gone, as far as its obituary goes.
+/// Of a pod that is gone no records are kept: then there is none.
 async fn journal(
     State(served): State<Arc<Served>>,
     Path(pod): Path<String>,
