@@ -41,9 +41,9 @@ impl Inner {
         }
     }
 
-    /// Writes a new pod's first records and walks it.
+    /// Writes a new pod's first records and walks it. The slot was made with
+    /// its walk begun.
     pub(super) fn begin(inner: &Arc<Inner>, slot: Arc<Slot>, birth: Birth) {
-        slot.call();
         let inner = inner.clone();
         let spawn = inner.spawn.clone();
         spawn.spawn(Box::pin(async move {

@@ -67,9 +67,11 @@ impl Slot {
         }
     }
 
-    /// A new pod's slot, with its pen already taken.
+    /// A new pod's slot, with its pen already taken, and its walk begun: as
+    /// soon as others see it, a call of theirs must set off no second one.
     pub(crate) fn new_held(pod: Pod, hold: Step) -> (Arc<Self>, OwnedMutexGuard<()>) {
         let slot = Self::new(pod, hold, false);
+        slot.desk().walk = Walk::Walking;
         let pen = slot.pen.clone();
         let held = loop {
             // Nobody else has seen the slot, so the first try succeeds.

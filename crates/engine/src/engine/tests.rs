@@ -220,6 +220,20 @@ fn every_error_has_a_kind_and_names_what_it_is_about() {
     assert_eq!(EngineError::Closing.kind(), EngineErrorKind::Retry);
 }
 
+/// Between its admission and its first records a second request may join it,
+/// or a stop may find it.
+#[test]
+fn who_calls_a_pod_that_is_not_born_yet_sets_off_no_second_walk() {
+    let pod = Story::new(NetworkMode::Cni, 1).pod();
+    let (slot, pen) = Slot::new_held(pod, Step::AttachLate);
+    assert!(!slot.call());
+    drop(pen);
+    // The one walk looks again before it rests.
+    assert!(!slot.rest());
+    assert!(slot.rest());
+    assert!(slot.call());
+}
+
 fn enter(gate: &Gate) -> impl Future<Output = Pass> + use<> {
     let gate = gate.clone();
     async move { gate.enter().await }
