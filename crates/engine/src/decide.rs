@@ -100,7 +100,7 @@ pub fn decide(pod: &Pod, facts: &Facts) -> Next {
     }
     match pod.goal {
         Goal::Run => toward_started(pod, facts),
-        Goal::Stop => down(pod, facts, Step::MountNetns).unwrap_or(Next::Rest),
+        Goal::Stop => down(pod, facts, end_of_stop(pod)).unwrap_or(Next::Rest),
         Goal::Remove => down(pod, facts, Step::Create).unwrap_or(Next::Forget),
     }
 }
@@ -193,6 +193,15 @@ fn highest(pod: &Pod, lowest: Step) -> Option<Step> {
         .by_ref()
         .take_while(|step| *step >= lowest)
         .find(|step| pod.status(*step) != Status::Never)
+}
+
+/// How far down a Stop goes. It keeps the file; but when the start has tried to
+/// undo its first step too, and owes that, the debt is paid all the same.
+fn end_of_stop(pod: &Pod) -> Step {
+    match pod.debts.iter().any(|debt| debt.step == Step::Create) {
+        true => Step::Create,
+        false => Step::MountNetns,
+    }
 }
 
 /// One step down, in strict reverse order; none when all of it is undone.

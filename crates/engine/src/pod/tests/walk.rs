@@ -214,3 +214,14 @@ proptest! {
         }
     }
 }
+
+/// Rule 7: a Stop keeps the file, and pays for it all the same when the start
+/// had begun to undo its first step and owes that.
+#[test]
+fn a_stop_pays_what_a_start_owes_of_its_first_step() {
+    let mut walk = walk(false, &[Luck::Ill, Luck::Ill, Luck::Stop]);
+    assert_eq!(walk.pod.debts[0].step, Step::Create);
+    while walk.turn(Luck::Well) {}
+    assert_eq!(walk.pod.debts, []);
+    assert!(walk.pod.is_undone());
+}
