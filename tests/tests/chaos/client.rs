@@ -143,6 +143,7 @@ impl Client {
                 self.places[at].request = self.wish(at, dice);
                 match dice.below(100) {
                     0..8 => self.abandon(socket, at),
+                    20..35 => self.crowd(socket, at),
                     8..20 if self.places[at].former.is_none() => self.rush(socket, at),
                     _ => self.start(socket, at),
                 }
@@ -242,6 +243,27 @@ impl Client {
                 false => Heard::Down,
             },
         )
+    }
+
+    /// Asks for the same start three times at once.
+    fn crowd(&mut self, socket: &Path, at: usize) -> Result<Heard> {
+        let place = &mut self.places[at];
+        place.belief = Belief::Perhaps;
+        let body = place.request.to_string();
+        let heard = std::thread::scope(|scope| {
+            let ask = || call(socket, "POST", "/v1/pods", &body);
+            let asked = [scope.spawn(ask), scope.spawn(ask), scope.spawn(ask)];
+            asked.map(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked")))
+        });
+        let mut heard = heard.into_iter().collect::<Result<Vec<Heard>>>()?;
+        // One that came after a failure has made a pod of its own; all that are granted are one.
+        heard.sort_by_key(|one| matches!(one, Heard::Granted(_)));
+        for one in &heard {
+            let before = self.places[at].belief.clone();
+            self.started(at, &before, one)?;
+        }
+        let end = heard.iter().position(Heard::is_the_end).unwrap_or(0);
+        Ok(heard.swap_remove(end))
     }
 
     /// Asks for a start, and for its end at the same time.
