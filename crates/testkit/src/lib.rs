@@ -43,5 +43,7 @@
 //! between two changes to the host and never within one; what the oracle
 //! compares is what is there, never what somebody says is there.
 
+#![forbid(unsafe_code)]
+
 pub mod scripted_plugin;
 pub mod sim;

@@ -31,9 +31,12 @@ pub(crate) enum Layout {
 /// Process 1 of the node: prepares it, runs the test, and reaps what is orphaned meanwhile.
 /// `/run` is noexec as on Debian, where a sandbox must start all the same.
 const PREPARE: &str = r#"
-    layout=$1; shift
+    layout=$1; program=$2; shift 2
     mount --make-rprivate /
     mount -t tmpfs -o nosuid,nodev,noexec tmpfs /run
+    # The program itself may lie below /tmp, which is hidden next.
+    touch /run/test-program
+    mount --bind "$program" /run/test-program
     mount -t tmpfs tmpfs /tmp
     mount -t tmpfs tmpfs /sys/fs/cgroup
     cd /sys/fs/cgroup
@@ -50,7 +53,7 @@ const PREPARE: &str = r#"
     if [ $layout = Hybrid ]; then mkdir unified; mount -t cgroup2 cgroup2 unified; fi
     cd /
     ip netns add pod
-    "$@" &
+    /run/test-program "$@" &
     wait $!"#;
 
 /// Runs `body` in a node. `name` is the path of the test with the crate's name before it.

@@ -1,5 +1,7 @@
 //! A CNI plugin that does what a script tells it; see `podwalk_testkit::scripted_plugin`.
 
+#![forbid(unsafe_code)]
+
 fn main() -> std::process::ExitCode {
     podwalk_testkit::scripted_plugin::main()
 }
