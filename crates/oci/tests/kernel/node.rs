@@ -321,8 +321,16 @@ pub(crate) fn quiet(id: &str) {
             let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
-        left.is_empty()
+        left.is_empty() && !processes().any(is_between_programs)
     });
+}
+
+/// A process that executes another program shows an empty environment for a moment, and so no
+/// mark: whose it is will be seen in the next look.
+fn is_between_programs(pid: u32) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ"));
+    let is_empty = environment.is_ok_and(|environment| environment.is_empty());
+    is_empty && !is_zombie(pid) && command_of(pid) != "pause"
 }
 
 /// Polls a condition, to a deadline that only guards against a hang.
