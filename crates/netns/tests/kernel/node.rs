@@ -120,8 +120,16 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Mounts one hierarchy of version 1 and nothing else.
+/// Mounts one hierarchy of version 1 and nothing else. Where version 2 has the controller that
+/// cannot be: the test is skipped, which is a failure where `CI` is set.
 pub(crate) fn cgroup_v1(controller: &str) -> CgroupLayout {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    if !groups.contains(&format!(":{controller}:")) {
+        assert!(std::env::var_os("CI").is_none(), "needs cgroup version 1");
+        eprintln!("SKIPPED: needs cgroup version 1");
+        println!("{RAN}");
+        std::process::exit(0);
+    }
     sh("mount -t tmpfs none /sys/fs/cgroup");
     let hierarchy = PathBuf::from("/sys/fs/cgroup").join(controller);
     let point = hierarchy.display();
@@ -164,7 +172,11 @@ fn prepare() {
 fn remove_cgroups(node: &str) {
     let script = format!(
         "mount -t tmpfs none /run; mkdir /run/pids /run/freezer /run/unified
-         mount -t cgroup -o pids none /run/pids; mount -t cgroup -o freezer none /run/freezer
+         for controller in pids freezer; do
+             if grep -q :$controller: /proc/self/cgroup; then
+                 mount -t cgroup -o $controller none /run/$controller
+             fi
+         done
          mount -t cgroup2 none /run/unified
          for group in $(find /run/*/{node} /run/*/{node}-* -depth -type d 2>/dev/null); do
              if test -e $group/freezer.state; then echo THAWED > $group/freezer.state; fi
