@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 pub mod conflist;
+pub mod counts;
 pub mod crash;
 pub mod daemon;
 pub mod node;
