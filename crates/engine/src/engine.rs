@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_channel::oneshot;
 
 use crate::clock::{Clock, Stamp};
-use crate::decide::Policy;
+use crate::decide::{Facts, Next, Policy, decide};
 use crate::event::{Cursor, Events, Subscription};
 use crate::id::PodId;
 use crate::pod::{Obituary, Pod, Status};
@@ -23,7 +23,9 @@ use crate::spec::{PodKey, PodSpec};
 use crate::step::{NetworkMode, Step};
 
 mod admit;
+mod again;
 mod answer;
+mod debts;
 mod drive;
 mod effect;
 mod error;
@@ -110,7 +112,12 @@ pub struct RecoveryReport {
     pub owing: Vec<PodId>,
 }
 
+/// A function in the place of [`decide`].
+#[doc(hidden)]
+pub type Decide = fn(&Pod, &Facts) -> Next;
+
 pub(crate) struct Inner {
+    decide: Decide,
     journal: Arc<dyn Journal>,
     rungs: Rungs,
     clock: Arc<dyn Clock>,
@@ -132,6 +139,16 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read, or does not take the reboot's records.
     pub async fn open(parts: Parts) -> Result<(Engine, RecoveryPlan), EngineError> {
+        Self::open_deciding(parts, decide).await
+    }
+
+    /// [`Engine::open`], with another function in the place of [`decide`]: an
+    /// engine that is broken on purpose, for a harness to show that it sees it.
+    #[doc(hidden)]
+    pub async fn open_deciding(
+        parts: Parts,
+        decide: Decide,
+    ) -> Result<(Engine, RecoveryPlan), EngineError> {
         let replay = parts.journal.replay().await?;
         let host = HostFacts {
             now: parts.clock.now(),
@@ -142,6 +159,7 @@ impl Engine {
             parts.journal.append(batch, Durability::Power).await?;
         }
         let inner = Inner {
+            decide,
             events: Events::new(parts.journal.epoch()),
             pods: Mutex::new(Registry::new(plan.pods.iter().map(|plan| plan.pod.clone()))),
             graves: Mutex::new(plan.still_buried(replay.obituaries)),
@@ -318,48 +336,6 @@ impl Engine {
         let _ = noted.await;
     }
 
-    /// Writes a debt off, which is recorded with the reason.
-    ///
-    /// # Errors
-    /// [`EngineError::NoSuchDebt`]; [`EngineError::NotForgivable`] for a
-    /// sandbox that may be alive.
-    pub async fn forgive(
-        &self,
-        id: PodId,
-        step: Step,
-        attachment: Option<u32>,
-        reason: String,
-    ) -> Result<(), EngineError> {
-        let slot = self.inner.known(id)?;
-        let owed = slot
-            .pod()
-            .debts
-            .iter()
-            .any(|debt| debt.step == step && debt.attachment == attachment);
-        if !owed {
-            return Err(EngineError::NoSuchDebt { id, step });
-        }
-        if !step.is_network() {
-            return Err(EngineError::NotForgivable { id, step });
-        }
-        let inner = self.inner.clone();
-        let written = self.detached(async move {
-            let record = Observation::Forgiven {
-                step,
-                attachment,
-                reason,
-            };
-            let record = |_: &Pod| Some((Record::Observed(record), Durability::Power));
-            let written = inner.record(&slot, record).await;
-            Inner::kick(&inner, &slot);
-            written
-        });
-        match written.await {
-            Ok(written) => written.map(drop).map_err(EngineError::from),
-            Err(_) => Err(EngineError::Closing),
-        }
-    }
-
     /// Runs `task` to its end, whether or not the answer is waited for.
     fn detached<T: Send + 'static>(
         &self,
@@ -398,6 +374,15 @@ impl Engine {
     pub fn quarantined(&self) -> Vec<(PodId, String)> {
         let list = self.inner.quarantined.lock();
         list.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a pod off the list of those that do not decode: its records are
+    /// not in the journal any more. What it has left on the host is nobody's
+    /// from here on.
+    pub fn leave_quarantine(&self, id: PodId) {
+        let list = self.inner.quarantined.lock();
+        let mut list = list.unwrap_or_else(PoisonError::into_inner);
+        list.retain(|(pod, _)| *pod != id);
     }
 
     /// One pod's records.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use crate::decide::{Next, decide};
+use crate::decide::Next;
 use crate::engine::Inner;
 use crate::engine::admit::{Birth, number};
 use crate::engine::answer::{buried, verdict};
@@ -76,8 +76,12 @@ impl Inner {
     async fn drive(self: &Arc<Self>, slot: &Arc<Slot>) {
         loop {
             let (pod, facts) = slot.facts(self.clock.now(), self.config.policy, self.is_closing());
-            let next = decide(&pod, &facts);
-            slot.answer(|pod, wanted| verdict(pod, &next, facts.closing, wanted));
+            let next = (self.decide)(&pod, &facts);
+            if !slot.tell(&facts, |pod, wanted| {
+                verdict(pod, &next, facts.closing, wanted)
+            }) {
+                continue;
+            }
             let turn = match self.refuses_work(&next) {
                 Some(poisoned) => Err(poisoned),
                 None => self.act(slot, &pod, next).await,
@@ -98,12 +102,17 @@ impl Inner {
     }
 
     /// Whether the walk goes on.
-    async fn after_turn(&self, slot: &Arc<Slot>, turn: Result<Turn, JournalError>) -> bool {
+    async fn after_turn(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        turn: Result<Turn, JournalError>,
+    ) -> bool {
         match turn {
             Ok(Turn::Again) => true,
             Ok(Turn::Rest) => {
                 slot.disinherit();
                 self.shorten(slot).await;
+                self.look_again_later(slot);
                 !slot.rest()
             }
             Ok(Turn::Gone) => false,
@@ -300,7 +309,7 @@ impl Inner {
         let (_, facts) = slot.facts(now, self.config.policy, self.is_closing());
         let (mut records, mut up) = (vec![done], None);
         let mut durability = Durability::Process;
-        match decide(&after, &facts) {
+        match (self.decide)(&after, &facts) {
             Next::Rest => durability = Durability::Power,
             Next::Climb(next, needed) => {
                 if let Ok(intent) = self.intent(&after, next) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::decide::{Next, decide};
+use crate::decide::Next;
 use crate::engine::Inner;
 use crate::engine::admit::number;
 use crate::engine::point;
@@ -74,7 +74,10 @@ impl Inner {
     /// success (rule 1). Asked under the pen, so that no goal comes between.
     pub(super) fn durability_of(&self, slot: &Slot, pod: &Pod, record: &Record) -> Durability {
         let (_, facts) = slot.facts(self.clock.now(), self.config.policy, false);
-        match self.after(pod, record).map(|after| decide(&after, &facts)) {
+        match self
+            .after(pod, record)
+            .map(|after| (self.decide)(&after, &facts))
+        {
             Ok(Next::Rest) => Durability::Power,
             _ => Durability::Process,
         }
