@@ -10,6 +10,7 @@ use futures_channel::mpsc;
 use crate::clock::Stamp;
 use crate::pod::Pod;
 use crate::record::{Direction, Goal, Observation, Output, Record};
+use crate::step::Step;
 
 /// How many events are kept for those who come later.
 const WINDOW: usize = 4096;
@@ -100,7 +101,7 @@ impl Events {
     /// Tells everybody what a record says. Called under the pod's pen, so that
     /// a pod's events come in the order of its records.
     pub(crate) fn tell(&self, stamp: Stamp, record: &Record, pod: &Arc<Pod>) {
-        if let Some((what, detail)) = describe(record) {
+        if let Some((what, detail)) = describe(record, pod) {
             self.publish(stamp, what, detail, pod);
         }
     }
@@ -152,7 +153,7 @@ impl Events {
 }
 
 /// The word for a record; none for those that only matter to the journal.
-fn describe(record: &Record) -> Option<(&'static str, String)> {
+fn describe(record: &Record, pod: &Pod) -> Option<(&'static str, String)> {
     let plain = |word| Some((word, String::new()));
     match record {
         Record::Goal { goal, .. } => plain(match goal {
@@ -172,6 +173,7 @@ fn describe(record: &Record) -> Option<(&'static str, String)> {
         Record::Failed {
             step,
             direction,
+            attachment,
             error,
             ..
         } => {
@@ -179,20 +181,23 @@ fn describe(record: &Record) -> Option<(&'static str, String)> {
                 Direction::Up => "failed",
                 Direction::Down => "owes",
             };
-            Some((word, format!("{step}: {error}")))
+            let part = part(pod, *step, *attachment);
+            Some((word, format!("{part}: {error}")))
         }
-        Record::Undone { step, attachment } => Some((
-            "undone",
-            match attachment {
-                None => step.to_string(),
-                Some(attachment) => format!("{step} of attachment {attachment}"),
-            },
-        )),
-        Record::Observed(observation) => Some(describe_observation(observation)),
+        Record::Undone { step, attachment } => Some(("undone", part(pod, *step, *attachment))),
+        Record::Observed(observation) => Some(describe_observation(observation, pod)),
     }
 }
 
-fn describe_observation(observation: &Observation) -> (&'static str, String) {
+/// A step, or what of it one attachment is.
+fn part(pod: &Pod, step: Step, attachment: Option<u32>) -> String {
+    match attachment {
+        None => step.to_string(),
+        Some(attachment) => format!("{step} of {}", pod.network_of(attachment)),
+    }
+}
+
+fn describe_observation(observation: &Observation, pod: &Pod) -> (&'static str, String) {
     match observation {
         Observation::Exited { code } => (
             "exited",
@@ -201,7 +206,14 @@ fn describe_observation(observation: &Observation) -> (&'static str, String) {
         Observation::Restart => ("restarting", String::new()),
         Observation::Rebooted { .. } => ("rebooted", String::new()),
         Observation::Outlived { goal } => ("answered-owing", format!("{goal:?}")),
-        Observation::Forgiven { step, reason, .. } => ("forgiven", format!("{step}: {reason}")),
+        Observation::Forgiven {
+            step,
+            attachment,
+            reason,
+        } => {
+            let part = part(pod, *step, *attachment);
+            ("forgiven", format!("{part}: {reason}"))
+        }
     }
 }
 

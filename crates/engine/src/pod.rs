@@ -16,7 +16,8 @@ mod invariants;
 mod ledger;
 
 pub use fold::{FoldError, fold};
-pub use ledger::{Debt, DebtName};
+pub(crate) use ledger::backoff;
+pub use ledger::{Debt, DebtName, Owed};
 
 /// What is known of one pod.
 ///

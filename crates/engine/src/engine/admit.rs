@@ -11,7 +11,7 @@ use crate::engine::error::EngineError;
 use crate::engine::registry::Registry;
 use crate::engine::slot::Slot;
 use crate::id::PodId;
-use crate::pod::{Debt, Pod, Status, fold};
+use crate::pod::{Pod, Status, fold};
 use crate::ports::JournalError;
 use crate::record::{Cause, CreateIntent, Entry, Goal, Intent, Record};
 use crate::spec::PodSpec;
@@ -159,11 +159,10 @@ fn holds_ports(pod: &Pod) -> bool {
 }
 
 fn held(what: String, holder: &Pod) -> EngineError {
-    let debt = |debt: &Debt| format!(", which still owes the undo of {}", debt.step);
     EngineError::Held {
         what,
         holder: holder.id,
-        debt: holder.debts.first().map(debt).unwrap_or_default(),
+        debt: holder.owed().into_iter().next().map(Box::new),
     }
 }
 

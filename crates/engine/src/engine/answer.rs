@@ -17,6 +17,8 @@ pub(crate) enum Wanted {
     Reached(Step),
     /// The pod is stopped, or gone.
     Goal(Goal),
+    /// Nothing is owed any more.
+    Paid,
     /// The walk has come to an end or waits, however.
     AtRest,
 }
@@ -46,10 +48,9 @@ pub(crate) fn verdict(
         Wanted::Running if pod.exited.is_some() => Some(Err(EngineError::Exited { id: pod.id })),
         Wanted::Reached(step) if reached(pod, step) => Some(Ok(())),
         Wanted::Goal(goal) if pod.outlived >= Some(goal) => Some(Ok(())),
-        Wanted::Goal(goal) if owes && pod.goal >= goal => Some(Err(EngineError::Owes {
-            id: pod.id,
-            debts: pod.debts.clone(),
-        })),
+        Wanted::Goal(goal) if owes && pod.goal >= goal => Some(Err(still_owes(pod))),
+        Wanted::Paid if owes => Some(Err(still_owes(pod))),
+        Wanted::Paid if pod.debts.is_empty() => Some(Ok(())),
         // Removed is only who is buried: nobody rests on the way there.
         Wanted::Goal(Goal::Stop) if pod.goal >= Goal::Stop && pod.is_down() => Some(Ok(())),
         _ if closing => Some(Err(EngineError::Closing)),
@@ -61,7 +62,14 @@ pub(crate) fn verdict(
 pub(crate) fn buried(pod: &Pod, wanted: Wanted) -> Result<(), EngineError> {
     match wanted {
         Wanted::Running | Wanted::Reached(_) => Err(ended(pod)),
-        Wanted::Goal(_) | Wanted::AtRest => Ok(()),
+        Wanted::Goal(_) | Wanted::Paid | Wanted::AtRest => Ok(()),
+    }
+}
+
+fn still_owes(pod: &Pod) -> EngineError {
+    EngineError::Owes {
+        id: pod.id,
+        debts: pod.owed(),
     }
 }
 
@@ -83,7 +91,7 @@ fn ended(pod: &Pod) -> EngineError {
         id: pod.id,
         step,
         error,
-        afterwards: pod.debts.clone(),
+        afterwards: pod.owed(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, StepError};
 use crate::id::PodId;
-use crate::pod::Debt;
+use crate::pod::Owed;
 use crate::ports::JournalError;
 use crate::spec::{InvalidSpec, PodKey};
 use crate::step::Step;
@@ -37,14 +37,14 @@ pub enum EngineError {
         key: PodKey,
     },
     /// Another pod holds what is asked for.
-    #[error("{what} is held by pod {holder}{debt} (stop and remove that pod, or choose another)")]
+    #[error("{what} is held by pod {holder}{}", Held(.debt))]
     Held {
         /// A host port or a name.
         what: String,
         /// Who holds it.
         holder: PodId,
-        /// The debt by which it is held, if that pod is gone but for one.
-        debt: String,
+        /// The debt by which it is held, if there is one.
+        debt: Option<Box<Owed>>,
     },
     /// The owner of the network is not there, or not started.
     #[error("network mode pod:{owner}: that pod is not started (start it first)")]
@@ -62,7 +62,7 @@ pub enum EngineError {
         /// Why: the first cause.
         error: StepError,
         /// What undoing met after it, and still owes.
-        afterwards: Vec<Debt>,
+        afterwards: Vec<Owed>,
     },
     /// The pod was stopped or removed while it started.
     #[error("pod {id} was stopped while it started")]
@@ -82,7 +82,7 @@ pub enum EngineError {
         /// The pod.
         id: PodId,
         /// What it owes.
-        debts: Vec<Debt>,
+        debts: Vec<Owed>,
     },
     /// No such debt.
     #[error("pod {id} owes nothing of {step}")]
@@ -92,9 +92,15 @@ pub enum EngineError {
         /// The step.
         step: Step,
     },
+    /// Nothing is owed.
+    #[error("pod {id} owes nothing")]
+    OwesNothing {
+        /// The pod.
+        id: PodId,
+    },
     /// A sandbox that may be alive is never written off.
     #[error(
-        "pod {id}: {step} cannot be forgiven: a process of the sandbox may be alive (end it, then stop the pod again)"
+        "pod {id}: {step} cannot be forgiven: a process of the sandbox may be alive (end it, then pay the debt or stop the pod again)"
     )]
     NotForgivable {
         /// The pod.
@@ -143,12 +149,25 @@ impl EngineError {
             | EngineError::IdTaken { .. }
             | EngineError::Held { .. }
             | EngineError::OwnerNotStarted { .. }
+            | EngineError::OwesNothing { .. }
             | EngineError::Stopped { .. } => EngineErrorKind::Conflict,
             EngineError::StartFailed { error, .. } => error.kind.into(),
             EngineError::Exited { .. } => EngineErrorKind::Failed,
             EngineError::Owes { .. } | EngineError::Closing => EngineErrorKind::Retry,
             EngineError::Journal(JournalError::TooLarge { .. }) => EngineErrorKind::Invalid,
             EngineError::Journal(_) => EngineErrorKind::Environment,
+        }
+    }
+}
+
+impl EngineError {
+    /// Whether a debt is behind it, which the ledger tells more of.
+    pub fn names_debt(&self) -> bool {
+        match self {
+            EngineError::Held { debt, .. } => debt.is_some(),
+            EngineError::StartFailed { afterwards, .. } => !afterwards.is_empty(),
+            EngineError::Owes { .. } | EngineError::NotForgivable { .. } => true,
+            _ => false,
         }
     }
 }
@@ -166,19 +185,31 @@ impl From<ErrorKind> for EngineErrorKind {
     }
 }
 
+/// By what somebody holds something, and what can be done about it.
+struct Held<'a>(&'a Option<Box<Owed>>);
+
+impl std::fmt::Display for Held<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None => out.write_str(" (stop and remove that pod, or choose another)"),
+            Some(owed) => write!(
+                out,
+                ", which still owes the undo of {owed} (pay or forgive that debt, or choose another)"
+            ),
+        }
+    }
+}
+
 /// Debts as they stand behind a first cause.
-struct Afterwards<'a>(&'a [Debt]);
+struct Afterwards<'a>(&'a [Owed]);
 
 impl std::fmt::Display for Afterwards<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|debt| {
-            write!(out, "; undoing {}", debt.step)?;
-            if let Some(attachment) = debt.attachment {
-                write!(out, " of attachment {attachment}")?;
-            }
-            match debt.attempts {
-                1 => write!(out, " failed: {}", debt.error),
-                attempts => write!(out, " failed {attempts} times: {}", debt.error),
+        self.0.iter().try_for_each(|owed| {
+            write!(out, "; undoing {owed}")?;
+            match owed.debt.attempts {
+                1 => write!(out, " failed: {}", owed.debt.error),
+                attempts => write!(out, " failed {attempts} times: {}", owed.debt.error),
             }
         })
     }

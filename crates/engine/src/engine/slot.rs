@@ -1,17 +1,19 @@
 //! One pod's place in the engine: its fold, its walk, and those who wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_util::lock::{Mutex as Pen, MutexGuard as Writing, OwnedMutexGuard};
 
 use crate::decide::{Facts, Policy};
+use crate::engine::again::Again;
 use crate::engine::answer::{Waiter, Wanted, buried};
 use crate::engine::error::EngineError;
 use crate::id::PodId;
 use crate::pod::Pod;
 use crate::ports::Probe;
-use crate::record::Output;
+use crate::record::{Goal, Output};
 use crate::step::Step;
 
 pub(crate) struct Slot {
@@ -28,6 +30,7 @@ struct Desk {
     urgent: bool,
     hold: Step,
     found: Option<(Step, Probe<Output>)>,
+    again: Again,
     inherited: bool,
     waiters: Vec<Waiter>,
     /// Ends a wait, or an effect that a higher goal may cut short.
@@ -35,6 +38,26 @@ struct Desk {
     /// Nothing may be written about it any more.
     gone: bool,
     records_since_snapshot: u64,
+}
+
+impl Desk {
+    fn answer(&mut self, verdict: impl Fn(&Pod, Wanted) -> Option<Result<(), EngineError>>) {
+        let pod = self.pod.clone();
+        let waiters = std::mem::take(&mut self.waiters);
+        for waiter in waiters {
+            match verdict(&pod, waiter.wanted) {
+                None => self.waiters.push(waiter),
+                // Whoever has gone away needs no answer.
+                Some(answer) => drop(waiter.answer.send(answer)),
+            }
+        }
+    }
+
+    /// Whether it is recorded as running, and nobody knows whether it does.
+    fn is_unknown(&self) -> bool {
+        let runs = self.pod.goal == Goal::Run && self.pod.is_started();
+        runs && matches!(self.found, Some((Step::Start, Probe::Unknown)))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +81,7 @@ impl Slot {
                 urgent: false,
                 hold,
                 found: None,
+                again: Again::default(),
                 inherited,
                 waiters: Vec::new(),
                 wake: None,
@@ -184,18 +208,53 @@ impl Slot {
         receiver
     }
 
+    /// As [`Slot::wait`]; and what is owed is tried at once. An answer that was
+    /// decided without knowing of that is not given (see [`Slot::tell`]).
+    pub(crate) fn wait_urgently(
+        &self,
+        wanted: Wanted,
+    ) -> oneshot::Receiver<Result<(), EngineError>> {
+        self.set_urgent(true);
+        self.wait(wanted)
+    }
+
+    /// Answers those for whom `verdict`, which rests on `facts`, has an answer;
+    /// false, and nobody is answered, when somebody has asked for a try since.
+    pub(crate) fn tell(
+        &self,
+        facts: &Facts,
+        verdict: impl Fn(&Pod, Wanted) -> Option<Result<(), EngineError>>,
+    ) -> bool {
+        let mut desk = self.desk();
+        if desk.urgent && !facts.urgent {
+            return false;
+        }
+        desk.answer(verdict);
+        true
+    }
+
     /// Answers those for whom `verdict` has one.
     pub(crate) fn answer(&self, verdict: impl Fn(&Pod, Wanted) -> Option<Result<(), EngineError>>) {
+        self.desk().answer(verdict);
+    }
+
+    /// How long to wait before a sandbox that could not be looked at is looked
+    /// at again; none if that is not called for, or somebody waits already.
+    pub(crate) fn wait_to_look_again(&self) -> Option<Duration> {
         let mut desk = self.desk();
-        let pod = desk.pod.clone();
-        let waiters = std::mem::take(&mut desk.waiters);
-        for waiter in waiters {
-            match verdict(&pod, waiter.wanted) {
-                None => desk.waiters.push(waiter),
-                // Whoever has gone away needs no answer.
-                Some(answer) => drop(waiter.answer.send(answer)),
-            }
+        let unknown = desk.is_unknown();
+        desk.again.begin(unknown)
+    }
+
+    /// Ends that wait; true if what is not known is to be looked at now.
+    pub(crate) fn look_again(&self) -> bool {
+        let mut desk = self.desk();
+        desk.again.end();
+        let unknown = desk.is_unknown();
+        if unknown {
+            desk.found = None;
         }
+        unknown
     }
 
     /// Asks for a walk; true if the caller must set it off.

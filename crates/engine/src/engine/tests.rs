@@ -33,11 +33,12 @@ fn owe() -> Next {
     }
 }
 
-const EVERYBODY: [Wanted; 5] = [
+const EVERYBODY: [Wanted; 6] = [
     Wanted::Running,
     Wanted::Reached(Step::MountNetns),
     Wanted::Goal(Goal::Stop),
     Wanted::Goal(Goal::Remove),
+    Wanted::Paid,
     Wanted::AtRest,
 ];
 

@@ -1,14 +1,16 @@
 //! What is owed, and until when it waits.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Stamp;
 use crate::error::StepError;
+use crate::pod::Pod;
 use crate::step::Step;
 
-/// The first wait after a failed undo; it doubles with every further one.
+/// The first wait after a try that failed; it doubles with every further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -36,12 +38,58 @@ pub type DebtName = (Step, Option<u32>);
 impl Debt {
     /// How long after the last failure the next attempt is due.
     pub fn backoff(&self) -> Duration {
-        let doublings = self.attempts.saturating_sub(1).min(16);
-        FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT)
+        backoff(self.attempts)
     }
 
     /// How long to wait from `now` to the next attempt; zero if it is due.
     pub fn wait(&self, now: &Stamp) -> Duration {
         self.backoff().saturating_sub(now.since(&self.last))
+    }
+}
+
+/// How long to wait after so many tries that failed.
+pub(crate) fn backoff(tries: u32) -> Duration {
+    let doublings = tries.saturating_sub(1).min(16);
+    FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT)
+}
+
+/// A debt as it is told: with the name of the network, which only the pod
+/// knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// The debt.
+    pub debt: Debt,
+    /// The network, where one attachment owes.
+    pub network: Option<String>,
+}
+
+impl fmt::Display for Owed {
+    /// What is owed, without its error: `ConfigureCni of network blue`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.debt.step)?;
+        match &self.network {
+            Some(network) => write!(out, " of {network}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Pod {
+    /// All that is owed, as it is told.
+    pub fn owed(&self) -> Vec<Owed> {
+        let told = |debt: &Debt| Owed {
+            debt: debt.clone(),
+            network: debt.attachment.map(|number| self.network_of(number)),
+        };
+        self.debts.iter().map(told).collect()
+    }
+
+    /// The network of an attachment, in words. Its number, if the plan does
+    /// not have it: then the journal was written by somebody else.
+    pub fn network_of(&self, attachment: u32) -> String {
+        match self.plan.get(attachment as usize) {
+            Some(planned) => format!("network {}", planned.network),
+            None => format!("attachment {attachment}"),
+        }
     }
 }
