@@ -108,12 +108,14 @@ impl Change {
                 let records = Handle::pairs_below(db, grave.pod, None)?;
                 self.remove_all(records, bound);
             }
-            Work::Drop { pod } => {
+            Work::Drop { pod, records } => {
                 let unreadable = graves.of(*pod).filter(|grave| grave.unreadable);
                 for grave in unreadable.copied().collect::<Vec<_>>() {
                     self.clear(grave, db, graves)?;
                 }
-                self.remove_all(Handle::pairs_below(db, *pod, None)?, bound);
+                if *records {
+                    self.remove_all(Handle::pairs_below(db, *pod, None)?, bound);
+                }
             }
         }
         Ok(())

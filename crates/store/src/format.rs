@@ -28,7 +28,7 @@ const OBITUARY_MAGIC: [u8; 4] = *b"PWLO";
 /// Where the checksum stands: the last four bytes of the envelope.
 const CHECKSUM_AT: usize = ENVELOPE_BYTES - 4;
 
-/// What the envelope says, its checksum verified.
+/// What an envelope says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// The version of the payload's layout.
@@ -178,6 +178,21 @@ pub fn decode_obituary(bytes: &[u8]) -> Result<Obituary, DecodeError> {
 /// [`DecodeError`] if the envelope is damaged.
 pub fn envelope(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
     open(bytes, RECORD_MAGIC)
+}
+
+/// What the envelope of a record or an obituary says, with nothing verified:
+/// for people who look at damage. None where there are too few bytes for one.
+pub fn claimed(bytes: &[u8]) -> Option<Envelope<'_>> {
+    let mut fields = Fields(bytes);
+    fields.take::<4>()?;
+    let (version, pod, sequence, stamp, _, _) = read_head(&mut fields)?;
+    Some(Envelope {
+        version,
+        pod,
+        sequence,
+        stamp,
+        payload: fields.0,
+    })
 }
 
 fn unknown_version(found: u16) -> DecodeError {

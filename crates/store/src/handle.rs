@@ -69,7 +69,7 @@ impl Handle {
         })
     }
 
-    /// The bytes of a pod that does not decode; empty for all others.
+    /// The bytes of a pod that does not decode or fold; empty for all others.
     pub(crate) fn quarantined(
         &self,
         pod: PodId,
@@ -85,10 +85,7 @@ impl Handle {
                 bytes,
             });
         }
-        if scan::judge(pod, &records, graves.floor(pod))
-            .entries
-            .is_err()
-        {
+        if !scan::judge(pod, &records, graves.floor(pod)).makes_a_pod() {
             raw.extend(records.into_iter().map(|(sequence, bytes)| RawRecord {
                 sequence: Some(sequence),
                 bytes,

@@ -46,8 +46,8 @@ pub(crate) enum Work {
         value: Vec<u8>,
         now: Stamp,
     },
-    /// Remove what does not decode.
-    Drop { pod: PodId },
+    /// Remove obituaries that do not decode; and records, if it is these.
+    Drop { pod: PodId, records: bool },
 }
 
 impl Work {
@@ -101,7 +101,7 @@ impl Work {
     fn pods(&self) -> &[PodId] {
         match self {
             Work::Append { pods, .. } => pods,
-            Work::Compact { pod, .. } | Work::Drop { pod } => std::slice::from_ref(pod),
+            Work::Compact { pod, .. } | Work::Drop { pod, .. } => std::slice::from_ref(pod),
             Work::Bury { grave, .. } => std::slice::from_ref(&grave.pod),
         }
     }

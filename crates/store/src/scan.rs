@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use podwalk_engine::id::PodId;
-use podwalk_engine::pod::Obituary;
+use podwalk_engine::pod::{Obituary, fold};
 use podwalk_engine::ports::Replay;
 use podwalk_engine::record::{Entry, Record};
 
@@ -57,6 +57,19 @@ pub(crate) struct PodScan {
     pub(crate) entries: Result<Vec<Entry>, String>,
     /// Sequences below this are litter.
     pub(crate) begins: u64,
+}
+
+impl PodScan {
+    /// Whether the engine can go on with what counts: it decodes, folds, and
+    /// there is a number for the next record. Nothing at all is no pod to be set
+    /// aside.
+    pub(crate) fn makes_a_pod(&self) -> bool {
+        match &self.entries {
+            Ok(entries) if entries.is_empty() => true,
+            Ok(entries) => fold(entries).is_ok_and(|pod| pod.next_sequence < u64::MAX),
+            Err(_) => false,
+        }
+    }
 }
 
 /// Raw records of one pod: number and bytes.

@@ -89,8 +89,8 @@ impl SledJournal {
         self.shared.counters.stats()
     }
 
-    /// The records of a pod in quarantine, byte for byte; empty for a pod that
-    /// is not.
+    /// The records of a pod in quarantine, byte for byte, whether they do not
+    /// decode or make no pod; empty for a pod that is not.
     ///
     /// # Errors
     /// [`JournalError::Unreadable`].
@@ -104,17 +104,19 @@ impl SledJournal {
 
     /// Deletes a pod in quarantine with all its bytes, and answers when that
     /// is on the platter: whether there was such a pod. A pod that decodes is
-    /// not touched.
+    /// not touched, though an obituary of its own may not.
     ///
     /// # Errors
     /// As for [`Journal::append`].
     pub fn drop_quarantined(&self, pod: PodId) -> BoxFuture<'_, Result<bool, JournalError>> {
         Box::pin(async move {
-            if self.quarantined(pod).await?.is_empty() {
+            let raw = self.quarantined(pod).await?;
+            if raw.is_empty() {
                 return Ok(false);
             }
-            self.submit(Ok(Work::Drop { pod }), Durability::Power)
-                .await?;
+            let records = raw.iter().any(|raw| raw.sequence.is_some());
+            let work = Work::Drop { pod, records };
+            self.submit(Ok(work), Durability::Power).await?;
             Ok(true)
         })
     }

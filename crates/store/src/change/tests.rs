@@ -220,7 +220,13 @@ fn dropping_takes_records_and_unreadable_obituaries() {
         ..Change::default()
     };
     bench.write(&change);
-    let change = bench.plan(vec![Work::Drop { pod: pod_id(1) }]);
+    let dropping = |records| Work::Drop {
+        pod: pod_id(1),
+        records,
+    };
+    let change = bench.plan(vec![dropping(false)]);
+    assert_eq!((change.removes.len(), change.cleared.len()), (1, 1));
+    let change = bench.plan(vec![dropping(true)]);
     assert_eq!(
         (change.removes.len(), change.cleared.as_slice()),
         (2, [0].as_slice())

@@ -264,3 +264,21 @@ fn every_error_says_what_was_found() {
         "the format version is 7, this release knows up to 1 (run the release that wrote it)"
     );
 }
+
+#[test]
+fn what_a_damaged_record_claims_can_still_be_read() {
+    let entry = crate::samples::note(7, 3);
+    let mut bytes = encode(entry.clone()).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    assert!(matches!(
+        envelope(&bytes),
+        Err(DecodeError::Checksum { .. })
+    ));
+    let claimed = claimed(&bytes).unwrap();
+    assert_eq!((claimed.pod, claimed.sequence), (entry.pod, entry.sequence));
+    assert_eq!(
+        (claimed.version, claimed.stamp),
+        (FORMAT_VERSION, entry.stamp)
+    );
+    assert_eq!(super::claimed(&bytes[..ENVELOPE_BYTES - 1]), None);
+}

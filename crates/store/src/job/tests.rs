@@ -44,7 +44,10 @@ fn what_removes_does_not_join_what_writes_the_same_pod() {
     let mut sweeping = vec![
         Work::compact(snapshot(2, 1)).unwrap(),
         Work::bury(obituary(2, 1)).unwrap(),
-        Work::Drop { pod: pod_id(2) },
+        Work::Drop {
+            pod: pod_id(2),
+            records: true,
+        },
     ];
     for work in sweeping.drain(..) {
         assert!(!group.takes(&job(work, Durability::Power), usize::MAX));

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
+use podwalk_engine::record::Record;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -12,7 +13,7 @@ use super::*;
 use crate::committer::BARRIER_BYTES;
 use crate::key::Key;
 use crate::memory::MemoryJournal;
-use crate::samples::{note, obituary, pod_id, sized, snapshot};
+use crate::samples::{folded, note, obituary, pod_id, sized, snapshot};
 
 fn options(dir: &TempDir) -> OpenOptions {
     OpenOptions {
@@ -278,6 +279,18 @@ fn damage(dir: &TempDir, puts: &[(Key, Vec<u8>)]) {
     db.flush().unwrap();
 }
 
+/// A snapshot of a pod that the engine goes on with, in the place of all
+/// records below `sequence`.
+fn sound(pod: u64, sequence: u64) -> Entry {
+    let mut folded = folded(pod, sequence + 1);
+    (folded.exited, folded.outlived) = (None, None);
+    folded.debts.clear();
+    Entry {
+        record: Record::Snapshot(Box::new(folded)),
+        ..note(pod, sequence)
+    }
+}
+
 fn record_key(pod: u64, sequence: u64) -> Key {
     Key::Record {
         pod: pod_id(pod),
@@ -292,7 +305,7 @@ fn a_pod_in_quarantine_keeps_its_bytes_until_it_is_dropped() {
     let journal = open(&dir);
     append(
         &journal,
-        vec![note(1, 0), note(1, 1), note(2, 0)],
+        vec![note(1, 0), note(1, 1), sound(2, 3)],
         Durability::Power,
     );
     drop(journal);
@@ -301,7 +314,7 @@ fn a_pod_in_quarantine_keeps_its_bytes_until_it_is_dropped() {
     for _ in 0..2 {
         let journal = open(&dir);
         let replay = block_on(journal.replay()).unwrap();
-        assert_eq!(replay.pods, [(pod_id(2), vec![note(2, 0)])]);
+        assert_eq!(replay.pods, [(pod_id(2), vec![sound(2, 3)])]);
         let [(pod, reason)] = replay.quarantined.as_slice() else {
             panic!("{replay:?}");
         };
@@ -330,8 +343,54 @@ fn a_pod_in_quarantine_keeps_its_bytes_until_it_is_dropped() {
     assert_eq!(block_on(journal.drop_quarantined(pod_id(2))), Ok(false));
     drop(journal);
     let replay = block_on(open_again(&dir).replay()).unwrap();
-    assert_eq!(replay.pods, [(pod_id(2), vec![note(2, 0)])]);
+    assert_eq!(replay.pods, [(pod_id(2), vec![sound(2, 3)])]);
     assert_eq!(replay.quarantined, []);
+}
+
+/// Whole records that make no pod: the engine sets it aside, and only by its
+/// name it is dropped.
+#[test]
+fn a_pod_that_does_not_fold_is_shown_and_dropped_too() {
+    let dir = TempDir::new().unwrap();
+    let journal = open(&dir);
+    let contradictory = vec![note(1, 0), note(1, 1)];
+    append(&journal, contradictory.clone(), Durability::Power);
+    append(&journal, vec![sound(2, 3)], Durability::Power);
+    let raw = block_on(journal.quarantined(pod_id(1))).unwrap();
+    let expected = contradictory
+        .into_iter()
+        .map(|entry| crate::format::encode(entry).unwrap());
+    let bytes: Vec<_> = raw.into_iter().map(|record| record.bytes).collect();
+    assert_eq!(bytes, expected.collect::<Vec<_>>());
+    assert_eq!(block_on(journal.drop_quarantined(pod_id(1))), Ok(true));
+    assert_eq!(block_on(journal.drop_quarantined(pod_id(2))), Ok(false));
+    drop(journal);
+    let replay = block_on(open_again(&dir).replay()).unwrap();
+    assert_eq!(replay.pods, [(pod_id(2), vec![sound(2, 3)])]);
+}
+
+/// A pod whose older obituary is damaged, and that has good records since.
+#[test]
+fn dropping_an_obituary_leaves_the_records_of_a_pod_that_came_back() {
+    let dir = TempDir::new().unwrap();
+    let journal = open(&dir);
+    append(&journal, vec![sound(1, 3)], Durability::Power);
+    drop(journal);
+    let key = Key::Obituary {
+        number: 4,
+        pod: pod_id(1),
+        chunk: 0,
+    };
+    damage(&dir, &[(key, b"damaged".to_vec())]);
+    let journal = open(&dir);
+    assert_eq!(journal.report().quarantined, 1);
+    assert_eq!(block_on(journal.quarantined(pod_id(1))).unwrap().len(), 1);
+    assert_eq!(block_on(journal.drop_quarantined(pod_id(1))), Ok(true));
+    drop(journal);
+    let journal = open_again(&dir);
+    assert_eq!(journal.report().quarantined, 0);
+    let replay = block_on(journal.replay()).unwrap();
+    assert_eq!(replay.pods, [(pod_id(1), vec![sound(1, 3)])]);
 }
 
 #[test]
