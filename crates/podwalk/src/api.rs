@@ -8,11 +8,18 @@
 //! | POST | `/v1/pods/{pod}/stop` | stops |
 //! | DELETE | `/v1/pods/{pod}?force=true` | removes; without force only a stopped pod |
 //! | GET | `/v1/pods/{pod}/journal` | its records: array of [`JournalLine`] |
+//! | GET | `/v1/debts` | the ledger: array of [`DebtLine`] |
+//! | POST | `/v1/pods/{pod}/debts/pay` | tries at once to undo what is owed: [`PayAnswer`] |
+//! | POST | `/v1/pods/{pod}/debts/forgive` | writes it off: [`ReasonRequest`] → [`ForgiveAnswer`] |
+//! | GET | `/v1/quarantine` | pods that do not decode: array of [`QuarantineSummary`] |
+//! | GET | `/v1/quarantine/{pod}` | one of them with its bytes: [`QuarantineDetail`] |
+//! | DELETE | `/v1/quarantine/{pod}` | drops it: [`ReasonRequest`] → [`DropAnswer`] |
 //! | GET | `/v1/events?since=CURSOR` | one [`EventLine`] per line, without end |
 //! | GET | `/v1/plan` | what recovery would do: [`PlanAnswer`] |
 //! | GET | `/v1/version` | [`VersionAnswer`] |
 //!
-//! `{pod}` is an id, a unique prefix of one, or a name. An error is an
+//! `{pod}` is an id, a unique prefix of one, or a name; of a pod in quarantine a
+//! name as far as it can be read. An error is an
 //! [`ErrorAnswer`] with a status that fits.
 
 use std::collections::BTreeMap;
@@ -27,6 +34,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox_config::PodSandboxConfig;
 use crate::settings::NetworkSettings;
+
+mod debts;
+mod quarantine;
+
+pub use debts::{DebtLine, ForgiveAnswer, PayAnswer, ReasonRequest};
+pub use quarantine::{
+    DropAnswer, Dropped, EnvelopeLine, Leftover, QuarantineDetail, QuarantineLine,
+    QuarantineSummary, RawLine,
+};
 
 /// A request to start a pod.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -218,15 +234,6 @@ pub struct PodPlanLine {
     pub verdict: String,
     /// Decision by decision, if all goes well.
     pub steps: Vec<String>,
-}
-
-/// A pod that does not decode.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct QuarantineLine {
-    /// Its id.
-    pub id: String,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 /// Who answers.

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::api::ReasonRequest;
 use crate::client::{Client, ClientError};
 use crate::serve::ServeArgs;
 
 mod commands;
+mod debts;
 mod offline;
 mod progress;
+mod quarantine;
 mod run;
 mod show;
 
@@ -107,6 +111,10 @@ enum Command {
         #[arg(long, default_value = "/var/lib/podwalk")]
         state_dir: PathBuf,
     },
+    /// List what could not be undone; pay it, or write it off.
+    Debts(debts::DebtsArgs),
+    /// List pods that do not decode; show or drop one.
+    Quarantine(quarantine::QuarantineArgs),
 }
 
 /// An error with the exit code that goes with it.
@@ -114,6 +122,31 @@ enum Command {
 struct Exit {
     code: u8,
     message: String,
+}
+
+/// An operator's words: `--reason`.
+#[derive(Debug, Clone, Args)]
+struct Reason {
+    /// Why, in one line; it is recorded.
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    reason: String,
+}
+
+fn said(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty: say why, for those who ask later".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+impl Reason {
+    /// As it goes over the socket.
+    fn body(self) -> anyhow::Result<Vec<u8>> {
+        let request = ReasonRequest {
+            reason: self.reason,
+        };
+        serde_json::to_vec(&request).context("the request cannot be written")
+    }
 }
 
 impl From<ClientError> for Exit {
@@ -179,6 +212,8 @@ impl Cli {
                 commands::journal(&client, output, &pod, &state_dir).await
             }
             Command::Plan { state_dir } => commands::plan(&client, output, &state_dir).await,
+            Command::Debts(args) => debts::debts(&client, output, args).await,
+            Command::Quarantine(args) => quarantine::quarantine(&client, output, args).await,
         }
     }
 }

@@ -41,6 +41,14 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether there is no daemon, or one that died while it was asked: then
+    /// what can be read of its journal is an answer too.
+    pub fn is_down(&self) -> bool {
+        matches!(self, Self::NoDaemon { .. } | Self::Broken { .. })
+    }
+}
+
 impl Client {
     /// Of the daemon that listens on `socket`.
     pub fn new(socket: PathBuf) -> Self {

@@ -10,7 +10,8 @@
 //!    pod keeps what was pinned for it.
 //! 4. [`server`] is the admin API, [`api`] its words, [`client`] and [`cli`]
 //!    the other end of it.
-//! 5. [`settings`] is what `inspect` tells of a pod's network;
+//! 5. [`quarantine`] keeps, shows and drops pods that do not decode.
+//! 6. [`settings`] is what `inspect` tells of a pod's network;
 //!    [`sandbox_config`] reads CRI's own pod configuration.
 //!
 //! The binary is three lines, so that a test can be the daemon and kill itself
@@ -24,6 +25,7 @@ pub mod client;
 pub mod config;
 pub mod handlers;
 pub mod networks;
+pub mod quarantine;
 pub mod rungs;
 pub mod sandbox_config;
 pub mod serve;

@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use crate::config::{Config, LogFormat};
 use crate::handlers::Handlers;
 use crate::networks::Networks;
+use crate::quarantine::{Places, Quarantine};
 use crate::rungs::{Host, Watched};
 use crate::server::{Served, routes};
 use crate::world::{SystemClock, TokioSpawn, instance};
@@ -89,6 +90,7 @@ pub struct Node {
     networks: Arc<Networks>,
     handlers: Arc<Handlers>,
     effects: Arc<Effects>,
+    quarantine: Quarantine,
 }
 
 /// Opens a node: directories, journal, adapters, engine. Sandboxes and the
@@ -100,13 +102,13 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
     prepare_directories(config)?;
     // Of two that begin in a new directory only one goes on from here, and so
     // only one gives it a name.
-    let journal = open_journal(config).await?;
+    let journal = Arc::new(open_journal(config).await?);
     let instance = instance(&config.state_dir)?;
     let (watch, watched) = mpsc::unbounded_channel();
     let host = adapters(config, instance, watch)?;
     quiet_calls_of_no_pod(&host.effects, instance).await;
     let parts = Parts {
-        journal: Arc::new(journal),
+        journal: journal.clone(),
         rungs: host.rungs(),
         clock: Arc::new(SystemClock::new()?),
         spawn: Arc::new(TokioSpawn::current()),
@@ -128,6 +130,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
         host.networks.clone(),
     ));
     Ok(Node {
+        quarantine: Quarantine::new(engine.clone(), journal, places(config, &host.handlers)),
         engine,
         plan,
         instance,
@@ -135,6 +138,14 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
         handlers: host.handlers,
         effects: host.effects,
     })
+}
+
+fn places(config: &Config, handlers: &Handlers) -> Places {
+    Places {
+        kept: config.state_dir.join("quarantine"),
+        netns_dir: config.netns_dir.clone(),
+        bundles: handlers.bundles().to_owned(),
+    }
 }
 
 /// Says whose handler is not configured any more: those pods stay, and are not
@@ -151,6 +162,11 @@ impl Node {
     /// The networks that pods are attached to.
     pub fn networks(&self) -> &Networks {
         &self.networks
+    }
+
+    /// Pods that do not decode.
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
     }
 
     /// Ends what [`open`] began: no new effect, and a wait for those under way
@@ -340,6 +356,8 @@ async fn answer(config: &Config, listener: UnixListener, node: Node) -> anyhow::
         engine: node.engine.clone(),
         instance: node.instance,
         handlers: node.handlers.clone(),
+        networks: node.networks.clone(),
+        quarantine: node.quarantine.clone(),
     };
     let api = tokio::spawn(async move { axum::serve(listener, routes(served)).await });
     tokio::select! {

@@ -22,8 +22,13 @@ use crate::api::{
     VersionAnswer,
 };
 use crate::handlers::Handlers;
+use crate::networks::Networks;
+use crate::quarantine::Quarantine;
 use crate::settings::NetworkSettings;
 use crate::world::fresh_id;
+
+mod debts;
+mod quarantine;
 
 /// The largest request: more than any spec that is taken in, so that one that
 /// is too large is refused by name.
@@ -38,6 +43,10 @@ pub struct Served {
     pub instance: InstanceId,
     /// The runtime handlers: a pod whose handler is gone is not ready.
     pub handlers: Arc<Handlers>,
+    /// The networks: what is written off is forgotten there too.
+    pub networks: Arc<Networks>,
+    /// Pods that do not decode.
+    pub quarantine: Quarantine,
 }
 
 impl Served {
@@ -60,6 +69,14 @@ pub fn routes(served: Served) -> Router {
         .route("/v1/pods/{pod}", get(inspect).delete(remove))
         .route("/v1/pods/{pod}/stop", post(stop))
         .route("/v1/pods/{pod}/journal", get(journal))
+        .route("/v1/pods/{pod}/debts/pay", post(debts::pay))
+        .route("/v1/pods/{pod}/debts/forgive", post(debts::forgive))
+        .route("/v1/debts", get(debts::list))
+        .route("/v1/quarantine", get(quarantine::list))
+        .route(
+            "/v1/quarantine/{pod}",
+            get(quarantine::show).delete(quarantine::drop_pod),
+        )
         .route("/v1/events", get(events))
         .route("/v1/plan", get(plan))
         .route("/v1/version", get(version))
@@ -101,7 +118,12 @@ impl From<EngineError> for Refused {
             EngineErrorKind::Environment => (StatusCode::FAILED_DEPENDENCY, "environment"),
             EngineErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
-        Self::new(status, kind, error.to_string())
+        // The engine has no command line; what leads on is told here.
+        let further = match error.names_debt() {
+            true => "; see: podwalk debts",
+            false => "",
+        };
+        Self::new(status, kind, format!("{error}{further}"))
     }
 }
 
@@ -126,7 +148,8 @@ async fn no_such_method(method: Method, uri: Uri) -> Refused {
 fn no_route(status: StatusCode, method: &Method, uri: &Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
     let message = format!(
-        "there is no {method} {path} (there are /v1/pods, /v1/events, /v1/plan and /v1/version)"
+        "there is no {method} {path} (there are /v1/pods, /v1/debts, /v1/quarantine, /v1/events, \
+         /v1/plan and /v1/version)"
     );
     Refused::new(status, "no-route", message)
 }
@@ -192,28 +215,46 @@ fn network_mode(engine: &Engine, text: &str) -> Result<NetworkMode, Refused> {
 
 /// The one pod that a text means.
 fn one(engine: &Engine, text: &str) -> Result<PodView, Refused> {
+    // A name is given again when its first pod is stopped: what runs is meant.
+    one_of(engine, text, |view| {
+        view.pod.goal == Goal::Run && view.pod.exited.is_none()
+    })
+}
+
+/// The one pod that a text means; of several, the only one that is so.
+fn one_of(
+    engine: &Engine,
+    text: &str,
+    is_meant: impl Fn(&PodView) -> bool,
+) -> Result<PodView, Refused> {
     let mut found = engine.find(text);
-    if found.len() > 1 {
-        // A name is given again when its first pod is stopped: what runs is
-        // meant.
-        let alive = |view: &PodView| view.pod.goal == Goal::Run && view.pod.exited.is_none();
-        if found.iter().filter(|view| alive(view)).count() == 1 {
-            found.retain(alive);
-        }
+    if found.iter().filter(|view| is_meant(view)).count() == 1 {
+        found.retain(is_meant);
     }
     match found.len() {
         1 => Ok(found.remove(0)),
-        0 => Err(Refused::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            format!("no pod '{}'", text.chars().take(80).collect::<String>()),
-        )),
+        0 => Err(no_pod(engine, text)),
         _ => {
             let ids: Vec<_> = found.iter().map(|view| view.pod.id.to_string()).collect();
             let message = format!("'{text}' means more than one pod: {}", ids.join(", "));
             Err(Refused::new(StatusCode::CONFLICT, "conflict", message))
         }
     }
+}
+
+/// There is none; or it is set aside, which is no reason to be silent of it.
+fn no_pod(engine: &Engine, text: &str) -> Refused {
+    let shown: String = text.chars().take(80).collect();
+    let quarantined = engine.quarantined().into_iter();
+    let mut meant =
+        quarantined.filter(|(id, _)| !text.is_empty() && id.to_string().starts_with(text));
+    let message = match meant.next() {
+        None => format!("no pod '{shown}'"),
+        Some((id, reason)) => format!(
+            "no pod '{shown}': {id} is in quarantine, for it does not decode: {reason} (podwalk quarantine show {id})"
+        ),
+    };
+    Refused::new(StatusCode::NOT_FOUND, "not-found", message)
 }
 
 fn settings(engine: &Engine, view: &PodView) -> NetworkSettings {

@@ -140,11 +140,8 @@ pub(super) async fn journal(
     let lines = client
         .call::<Vec<JournalLine>>(Method::GET, &path, None)
         .await;
-    // A daemon that dies while it is asked is down too.
     let lines = match lines {
-        Err(ClientError::NoDaemon { .. } | ClientError::Broken { .. }) => {
-            offline::journal(state_dir, pod)?
-        }
+        Err(error) if error.is_down() => offline::journal(state_dir, pod)?,
         lines => lines?,
     };
     match output {
@@ -159,7 +156,7 @@ pub(super) async fn plan(client: &Client, output: Output, state_dir: &Path) -> R
         .call::<PlanAnswer>(Method::GET, "/v1/plan", None)
         .await;
     let plan = match plan {
-        Err(ClientError::NoDaemon { .. } | ClientError::Broken { .. }) => offline::plan(state_dir)?,
+        Err(error) if error.is_down() => offline::plan(state_dir)?,
         plan => plan?,
     };
     match output {

@@ -10,6 +10,10 @@ use serde::Serialize;
 
 use crate::api::{EventLine, JournalLine, PlanAnswer, PodSummary};
 
+mod debts;
+
+pub(super) use debts::{debts, dropped, forgiven, quarantine, raw};
+
 /// Prints a line. That nobody reads it, as with `| head`, is no error: who read
 /// has read enough.
 pub(super) fn say(line: impl Display) -> anyhow::Result<()> {
