@@ -117,10 +117,11 @@ pub fn recovery_plan(replay: &Replay, host: &HostFacts) -> RecoveryPlan {
         kept
     });
     for obituary in revived(replay, &pods, host.now.boot, &ends) {
-        let mut pod = obituary.pod.clone();
-        let reborn = reborn(&mut pod);
+        let reborn = reborn(obituary.pod.clone());
         // What cannot be continued stays buried.
-        if let Ok(rebooted) = rebooted(&mut pod, &ends, host) {
+        if let Ok(mut pod) = fold([&reborn])
+            && let Ok(rebooted) = rebooted(&mut pod, &ends, host)
+        {
             recovery.reboot.extend([reborn, rebooted]);
             pods.push(pod);
         }
@@ -203,7 +204,7 @@ fn revived<'a>(
 
 /// The record that an obituary's pod goes on from. Its Remove was answered, so
 /// it is in no list but the ledger.
-fn reborn(pod: &mut Pod) -> Entry {
+fn reborn(mut pod: Pod) -> Entry {
     let sequence = pod.next_sequence;
     pod.next_sequence = pod.next_sequence.saturating_add(1);
     pod.outlived = Some(Goal::Remove);
@@ -211,7 +212,7 @@ fn reborn(pod: &mut Pod) -> Entry {
         pod: pod.id,
         sequence,
         stamp: pod.last,
-        record: Record::Snapshot(Box::new(pod.clone())),
+        record: Record::Snapshot(Box::new(pod)),
     }
 }
 

@@ -255,6 +255,21 @@ fn a_pod_without_attachments_has_nothing_on_disk_and_stays_buried() {
     assert!(recovery_plan(&replay, &host(2, 5)).pods.is_empty());
 }
 
+/// Only a pod whose goal was Remove is ever buried; another's obituary is not
+/// one of ours.
+#[test]
+fn an_obituary_that_is_no_pod_stays_buried() {
+    let mut grave = grave(removed());
+    grave.pod.goal = Goal::Stop;
+    let replay = Replay {
+        obituaries: vec![grave],
+        ..Replay::default()
+    };
+    let plan = recovery_plan(&replay, &host(2, 5));
+    assert!(plan.pods.is_empty(), "{:?}", plan.pods);
+    assert!(plan.reboot.is_empty(), "{:?}", plan.reboot);
+}
+
 /// A second reboot before the first one's records are all on the platter: some
 /// pods have them, and those of the older boot are due all the same.
 #[test]
