@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/podwalk/config.toml";
+/// The longest time that can be configured, seconds.
+const LONGEST_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// All of the configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -278,14 +280,35 @@ impl Config {
             "cgroup.parent = '{}' names no cgroup below the root",
             self.cgroup.parent
         );
-        let seconds = [
+        let counts = [
             ("cni.plugin_seconds", self.cni.plugin_seconds),
             ("cni.step_seconds", self.cni.step_seconds),
             ("recovery.attempts", u64::from(self.recovery.attempts)),
             ("recovery.at_once", self.recovery.at_once as u64),
         ];
-        for (key, value) in seconds {
+        for (key, value) in counts {
             anyhow::ensure!(value > 0, "{key} = 0: it must be at least 1");
+        }
+        self.check_durations()
+    }
+
+    /// A moment that lies too far ahead cannot be told, and waiting for it would panic.
+    fn check_durations(&self) -> anyhow::Result<()> {
+        let plain = [
+            ("shutdown_seconds".to_owned(), self.shutdown_seconds),
+            ("cni.plugin_seconds".to_owned(), self.cni.plugin_seconds),
+            ("cni.step_seconds".to_owned(), self.cni.step_seconds),
+            ("debts.grace_seconds".to_owned(), self.debts.grace_seconds),
+        ];
+        let of_handlers = self.runtime.handlers.iter().filter_map(|(name, handler)| {
+            let seconds = handler.start_seconds?;
+            Some((format!("runtime.handlers.{name}.start_seconds"), seconds))
+        });
+        for (key, seconds) in plain.into_iter().chain(of_handlers) {
+            anyhow::ensure!(
+                seconds <= LONGEST_SECONDS,
+                "{key} = {seconds}: it must be at most {LONGEST_SECONDS}, a year"
+            );
         }
         Ok(())
     }

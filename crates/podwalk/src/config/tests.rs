@@ -32,6 +32,16 @@ fn what_cannot_work_is_refused_by_its_key() {
         ("[cni]\nbin_dirs = ['/a:b']", "cni.bin_dirs"),
         ("[cgroup]\nparent = '/'", "cgroup.parent"),
         ("[cni]\nstep_seconds = 0", "cni.step_seconds"),
+        (
+            "[cni]\nplugin_seconds = 9223372036854775807",
+            "cni.plugin_seconds",
+        ),
+        ("shutdown_seconds = 31536001", "shutdown_seconds"),
+        ("[debts]\ngrace_seconds = 31536001", "debts.grace_seconds"),
+        (
+            "[runtime.handlers.crun]\nstart_seconds = 31536001",
+            "runtime.handlers.crun.start_seconds",
+        ),
         ("[recovery]\nattempts = 0", "recovery.attempts"),
         ("[log]\nformat = 'xml'", "format"),
     ] {
