@@ -9,16 +9,29 @@
 //! 3. `cargo test` gives every seed to its function, without libFuzzer and on stable Rust, so that
 //!    what was found once is never lost again.
 //!
-//! The readers: [`record`] and [`payload`] of the journal, [`conflist`] and [`plugin_result`] of CNI,
-//! [`config`] of the daemon, [`pod_config`] of its clients.
+//! The readers: [`record`] and [`mod@fold`] of the journal, [`conflist`] and [`plugin_result`] of CNI,
+//! [`config`] of the daemon, [`pod_config`] of its clients. What they answer is bounded by what they
+//! were given; that they allocate no more on the way is libFuzzer's to see, by the limits of `make
+//! fuzz`.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::panic,
+    reason = "a panic is how a target says that a reader has failed"
+)]
 
 use std::path::Path;
 
 use podwalk::config::Config;
 use podwalk::sandbox_config::PodSandboxConfig;
-use podwalk_cni::{Conflist, ParsedResult, SpecVersion};
-use podwalk_store::format::{self, DecodeError, ENVELOPE_BYTES, FORMAT_VERSION, SNAPSHOT_LIMIT};
+use podwalk_cni::{Conflist, ParsedResult, SpecVersion, rewrite_result};
+use podwalk_engine::clock::Stamp;
+use podwalk_engine::id::{BootId, PodId};
+use podwalk_engine::record::{CreateIntent, Entry, Intent, Record};
+use podwalk_store::format;
+
+pub mod fold;
+
+pub use fold::fold;
 
 /// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
@@ -26,7 +39,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets. A directory of seeds bears each one's name.
 pub const TARGETS: [Target; 6] = [
     ("record", record),
-    ("payload", payload),
+    ("fold", fold),
     ("conflist", conflist),
     ("plugin_result", plugin_result),
     ("config", config),
@@ -46,38 +59,6 @@ pub fn record(bytes: &[u8]) {
     let _ = format::envelope(bytes);
 }
 
-/// A record's payload behind an envelope that is in order: the checksum keeps a fuzzer from ever
-/// getting so far by itself.
-pub fn payload(bytes: &[u8]) {
-    if bytes.len() > SNAPSHOT_LIMIT - ENVELOPE_BYTES {
-        return;
-    }
-    let sealed = seal(bytes);
-    match format::decode(&sealed) {
-        Ok(_) => record(&sealed),
-        Err(error) => assert!(
-            matches!(error, DecodeError::Payload { .. }),
-            "an envelope in order is refused: {error}"
-        ),
-    }
-}
-
-/// The envelope of `FORMAT.md` around a payload, as an independent writer would make it.
-#[must_use]
-pub fn seal(payload: &[u8]) -> Vec<u8> {
-    let mut head = Vec::with_capacity(ENVELOPE_BYTES + payload.len());
-    head.extend_from_slice(b"PWLK");
-    head.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    // Pod, sequence, boot and clocks may be anything.
-    head.resize(ENVELOPE_BYTES - 8, 7);
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    head.extend_from_slice(&length.to_le_bytes());
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&head), payload);
-    head.extend_from_slice(&checksum.to_le_bytes());
-    head.extend_from_slice(payload);
-    head
-}
-
 /// A network configuration list, as an operator wrote it.
 pub fn conflist(bytes: &[u8]) {
     if let Ok(list) = Conflist::parse(bytes, Path::new("fuzz.conflist")) {
@@ -88,14 +69,37 @@ pub fn conflist(bytes: &[u8]) {
     }
 }
 
-/// What a plugin printed.
+/// What a plugin printed, read as every version that the configuration can name.
 pub fn plugin_result(bytes: &[u8]) {
     for version in SpecVersion::ALL {
         if let Ok(result) = ParsedResult::parse(bytes, version) {
             let view = result.for_sandbox(Path::new("/run/netns/pod"), "eth0");
             // An address that is shown is one of the result's.
             assert!(view.addresses.len() <= result.ips.len());
+            hand_on(bytes, version, &result);
         }
+    }
+}
+
+/// What was read is handed on as `prevResult`, to plugins of any version.
+fn hand_on(bytes: &[u8], version: SpecVersion, result: &ParsedResult) {
+    for to in SpecVersion::ALL {
+        let written = rewrite_result(bytes, version, to);
+        let written = written.unwrap_or_else(|error| panic!("it was read a moment ago: {error}"));
+        // A float may come out longer, and each address may get a key of its own.
+        assert!(written.len() <= 8 * bytes.len() + 256);
+        let again = ParsedResult::parse(&written, to);
+        let again = again.unwrap_or_else(|error| panic!("{to} is not read again: {error}"));
+        // Before 0.3 there was room for one address of each family.
+        match to < SpecVersion::V0_3_0 {
+            true => assert!(again.ips.len() <= 2),
+            false => assert_eq!(again.ips, result.ips),
+        }
+        assert_eq!(
+            rewrite_result(&written, to, to).ok(),
+            Some(written),
+            "{to} is not as it was written"
+        );
     }
 }
 
@@ -105,6 +109,9 @@ pub fn config(bytes: &[u8]) {
         && let Ok(config) = Config::parse(text)
     {
         assert!(config.state_dir.is_absolute());
+        // Every duration is added to a moment some day.
+        let now = std::time::Instant::now();
+        assert!(now.checked_add(config.plugin_deadline()).is_some());
     }
 }
 
@@ -114,8 +121,33 @@ pub fn pod_config(bytes: &[u8]) {
         && let Ok(config) = PodSandboxConfig::parse(text)
     {
         let ports = config.port_mappings.len();
-        if let Ok(spec) = config.into_spec(None, String::new()) {
-            assert!(spec.ports.len() <= ports);
+        let Ok(spec) = config.into_spec(None, String::new()) else {
+            return;
+        };
+        assert!(spec.ports.len() <= ports);
+        if spec.validate().is_ok() {
+            // What is admitted must fit in the journal, and come out of it as it went in.
+            let intent = CreateIntent {
+                spec,
+                sandbox_key: None,
+            };
+            record_comes_back(Record::Intent(Intent::Create(Box::new(intent))));
         }
     }
+}
+
+fn record_comes_back(record: Record) {
+    let stamp = Stamp {
+        boot: BootId([0; 16]),
+        wall_ns: 0,
+        boottime_ns: 0,
+    };
+    let entry = Entry {
+        pod: PodId([7; 16]),
+        sequence: 1,
+        stamp,
+        record,
+    };
+    let again = format::encode(entry.clone()).map(|bytes| format::decode(&bytes));
+    assert_eq!(again, Ok(Ok(entry)));
 }

@@ -77,7 +77,9 @@ pub use names::{
 };
 pub use npwg::{NETWORKS_ANNOTATION, NetworkRequest, NetworksError, parse_networks};
 pub use quantity::{QuantityError, parse_quantity};
-pub use result::{Dns, Interface, IpConfig, ParsedResult, ResultError, Route, SandboxView};
+pub use result::{
+    Dns, Interface, IpConfig, ParsedResult, ResultError, Route, SandboxView, rewrite_result,
+};
 pub use runtime::{AddResult, GcError, PluginVersions, Ran, Retry, Runtime, RuntimeOptions, Stale};
 pub use spawn::{Spawn, Unlisted};
 pub use version::{SpecVersion, UnknownVersion};

@@ -252,6 +252,23 @@ impl ParsedResult {
     }
 }
 
+/// Writes a result as version `to` has it: the `prevResult` of a plugin of that version. What that
+/// version has no room for is left out. `fallback` as for [`ParsedResult::parse`].
+///
+/// # Errors
+/// [`ResultError`] when it is no JSON object, or of a version that is not known. Its parts are not
+/// looked at.
+pub fn rewrite_result(
+    bytes: &[u8],
+    fallback: SpecVersion,
+    to: SpecVersion,
+) -> Result<Vec<u8>, ResultError> {
+    let object = read_object(bytes)?;
+    let from = version_of(&object, fallback)?;
+    let written = Value::Object(convert(object, from, to));
+    Ok(written.to_string().into_bytes())
+}
+
 /// Reads the JSON object of a result.
 pub(crate) fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, ResultError> {
     serde_json::from_slice(bytes).map_err(ResultError::NotJson)

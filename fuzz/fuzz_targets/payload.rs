@@ -1,5 +1,0 @@
-//! See [`podwalk_fuzz::payload`].
-#![forbid(unsafe_code)]
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| podwalk_fuzz::payload(bytes));
