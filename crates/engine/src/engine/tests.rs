@@ -115,6 +115,76 @@ fn who_waits_for_what_is_owed_hears_of_it_until_it_is_outlived() {
     assert_eq!(answer(&stopped, &owe(), Wanted::Goal(Goal::Remove)), retry);
 }
 
+/// Paid is who rests without a debt, or is gone; an outlived debt is owed.
+#[test]
+fn who_pays_is_answered_when_the_try_has_ended() {
+    let retry = Some(Err(EngineErrorKind::Retry));
+    for goal in [Goal::Stop, Goal::Remove] {
+        let owing = owing(goal);
+        assert_eq!(answer(&owing, &owe(), Wanted::Paid), retry);
+        let outlived = owing.observes(Observation::Outlived { goal });
+        assert_eq!(answer(&outlived, &owe(), Wanted::Paid), retry);
+    }
+    let down = Story::new(NetworkMode::Cni, 1).started().stopped();
+    assert_eq!(answer(&down, &Next::Rest, Wanted::Paid), Some(Ok(())));
+    let closing = verdict(&owing(Goal::Stop).pod(), &Next::Rest, true, Wanted::Paid);
+    assert_eq!(closing, Some(Err(EngineError::Closing)));
+    assert_eq!(buried(&owing(Goal::Remove).pod(), Wanted::Paid), Ok(()));
+}
+
+/// What was decided before somebody asked for a try is no answer to it.
+#[test]
+fn who_asks_for_a_try_gets_no_answer_from_before_it() {
+    let pod = owing(Goal::Stop).pod();
+    let slot = Slot::new(pod.clone(), Step::AttachLate, false);
+    let before = slot.facts(pod.last, Policy::default(), false).1;
+    let mut paid = slot.wait_urgently(Wanted::Paid);
+    let owes = |pod: &Pod, wanted| verdict(pod, &owe(), false, wanted);
+    assert!(!slot.tell(&before, owes));
+    assert_eq!(paid.try_recv(), Ok(None));
+    let since = slot.facts(pod.last, Policy::default(), false).1;
+    assert!(since.urgent && slot.tell(&since, owes));
+    let told = paid.try_recv().unwrap().unwrap();
+    assert_eq!(told.unwrap_err().kind(), EngineErrorKind::Retry);
+}
+
+#[test]
+fn an_error_that_a_debt_is_behind_says_so_and_what_can_be_done() {
+    let pod = owing(Goal::Remove).pod();
+    let owed = pod.owed().remove(0);
+    assert_eq!(owed.to_string(), "ConfigureCni of network net0");
+    let held = |debt| EngineError::Held {
+        what: "the name web".to_owned(),
+        holder: pod.id,
+        debt,
+    };
+    let by_a_pod = held(None);
+    assert!(!by_a_pod.names_debt());
+    assert!(by_a_pod.to_string().contains("stop and remove that pod"));
+    let by_a_debt = held(Some(Box::new(owed)));
+    assert!(by_a_debt.names_debt());
+    let told = by_a_debt.to_string();
+    assert!(told.contains("still owes the undo of ConfigureCni of network net0"));
+    assert!(told.contains("pay or forgive"), "{told}");
+    // A number, where the plan does not know it.
+    assert_eq!(pod.network_of(7), "attachment 7");
+}
+
+#[test]
+fn what_is_not_known_is_looked_at_again_later_and_later_by_one_at_a_time() {
+    let mut again = again::Again::default();
+    assert_eq!(again.begin(false), None);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        waits.extend(again.begin(true).map(|wait| wait.as_secs()));
+        assert_eq!(again.begin(true), None, "somebody waits");
+        again.end();
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(again.begin(false), None);
+    assert_eq!(again.begin(true), Some(Duration::from_secs(1)));
+}
+
 /// Scenario 36: the first cause first, what the clean-up met after it.
 #[test]
 fn scenario_36_a_failed_start_names_its_cause_and_then_what_it_owes() {
@@ -136,7 +206,7 @@ fn scenario_36_a_failed_start_names_its_cause_and_then_what_it_owes() {
         told.to_string(),
         format!(
             "pod {}: ConfigureCni failed: no plugin 'bridge' (install it); \
-             undoing ConfigureCni of attachment 0 failed: no",
+             undoing ConfigureCni of network net0 failed: no",
             id_of(1)
         )
     );
@@ -177,6 +247,7 @@ fn every_error_has_a_kind_and_names_what_it_is_about() {
             EngineError::NoSuchDebt { id, step },
             EngineErrorKind::NotFound,
         ),
+        (EngineError::OwesNothing { id }, EngineErrorKind::Conflict),
         (
             EngineError::NotForgivable { id, step },
             EngineErrorKind::Invalid,

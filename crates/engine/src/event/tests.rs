@@ -148,10 +148,11 @@ fn every_record_has_its_word_or_is_the_journals_own_business() {
         Record::Snapshot(Box::new(Pod::clone(&pod()))),
     ];
     let done = Step::ALL.map(|step| Record::Done(output(step, 1)));
+    let pod = Story::new(NetworkMode::Cni, 2).started().pod();
     let told = records
         .iter()
         .chain(&done)
-        .map(|record| match describe(record) {
+        .map(|record| match describe(record, &pod) {
             None => "(nothing)".to_owned(),
             Some((word, detail)) => format!("{word} [{detail}]"),
         });
