@@ -5,11 +5,8 @@
 //! noticed before its Stop. Hence what was found is forgotten after a while,
 //! with longer and longer pauses, and the walk looks anew.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::Inner;
-use crate::engine::slot::Slot;
 use crate::pod::backoff;
 
 /// How often a sandbox was looked at in vain, and whether somebody waits to do
@@ -38,28 +35,5 @@ impl Again {
     /// The wait is over.
     pub(crate) fn end(&mut self) {
         self.waits = false;
-    }
-}
-
-impl Inner {
-    /// Sees to it that a sandbox of which nothing could be told is looked at
-    /// once more. The wait keeps neither the engine nor its journal.
-    pub(super) fn look_again_later(self: &Arc<Self>, slot: &Arc<Slot>) {
-        if self.is_closing() {
-            return;
-        }
-        let Some(wait) = slot.wait_to_look_again() else {
-            return;
-        };
-        let over = self.clock.sleep(wait);
-        let (inner, slot) = (Arc::downgrade(self), Arc::downgrade(slot));
-        self.spawn.spawn(Box::pin(async move {
-            over.await;
-            if let (Some(inner), Some(slot)) = (inner.upgrade(), slot.upgrade())
-                && slot.look_again()
-            {
-                Inner::kick(&inner, &slot);
-            }
-        }));
     }
 }

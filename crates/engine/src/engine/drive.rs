@@ -416,6 +416,27 @@ impl Inner {
         }
     }
 
+    /// Sees to it that a sandbox of which nothing could be told is looked at
+    /// once more. The wait keeps neither the engine nor its journal.
+    fn look_again_later(self: &Arc<Self>, slot: &Arc<Slot>) {
+        if self.is_closing() {
+            return;
+        }
+        let Some(wait) = slot.wait_to_look_again() else {
+            return;
+        };
+        let over = self.clock.sleep(wait);
+        let (inner, slot) = (Arc::downgrade(self), Arc::downgrade(slot));
+        self.spawn.spawn(Box::pin(async move {
+            over.await;
+            if let (Some(inner), Some(slot)) = (inner.upgrade(), slot.upgrade())
+                && slot.look_again()
+            {
+                Inner::kick(&inner, &slot);
+            }
+        }));
+    }
+
     /// Waits, but not longer than until somebody calls.
     async fn pause(&self, slot: &Slot, wait: Duration) {
         let called = slot.called();
