@@ -19,16 +19,27 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "daemon")]
 pub mod api;
+#[cfg(feature = "daemon")]
 pub mod cli;
+#[cfg(feature = "daemon")]
 pub mod client;
 pub mod config;
+#[cfg(feature = "daemon")]
 pub mod handlers;
+#[cfg(feature = "daemon")]
 pub mod networks;
+#[cfg(feature = "daemon")]
 pub mod quarantine;
+#[cfg(feature = "daemon")]
 pub mod rungs;
 pub mod sandbox_config;
+#[cfg(feature = "daemon")]
 pub mod serve;
+#[cfg(feature = "daemon")]
 pub mod server;
+#[cfg(feature = "daemon")]
 pub mod settings;
+#[cfg(feature = "daemon")]
 pub mod world;
