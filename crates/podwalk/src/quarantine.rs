@@ -37,8 +37,8 @@ pub struct Places {
     pub kept: PathBuf,
     /// Namespace files.
     pub netns_dir: PathBuf,
-    /// Bundles of sandboxes.
-    pub bundles: PathBuf,
+    /// Bundles of sandboxes, and what their runtimes keep.
+    pub run_dir: PathBuf,
 }
 
 /// Why a pod in quarantine was not shown or dropped.
@@ -210,15 +210,18 @@ impl Places {
     /// What may be left of a pod whose records say nothing, and how to look.
     fn leftovers(&self, pod: PodId) -> Vec<Leftover> {
         let netns = self.netns_dir.join(pod.to_string());
-        let bundle = self.bundles.join(pod.to_string());
         let look = [
             (
                 format!("its namespace, pinned on {}", netns.display()),
                 format!("findmnt {}", netns.display()),
             ),
             (
-                format!("its sandbox, with the bundle {}", bundle.display()),
+                "its sandbox's processes".to_owned(),
                 format!("grep -l {pod} /proc/[0-9]*/cgroup"),
+            ),
+            (
+                "its bundle, and what its runtime keeps of it".to_owned(),
+                format!("find {} -name {pod}", self.run_dir.display()),
             ),
             (
                 "its cgroups".to_owned(),

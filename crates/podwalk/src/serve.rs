@@ -130,7 +130,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
         host.networks.clone(),
     ));
     Ok(Node {
-        quarantine: Quarantine::new(engine.clone(), journal, places(config, &host.handlers)),
+        quarantine: Quarantine::new(engine.clone(), journal, places(config)),
         engine,
         plan,
         instance,
@@ -140,11 +140,11 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
     })
 }
 
-fn places(config: &Config, handlers: &Handlers) -> Places {
+fn places(config: &Config) -> Places {
     Places {
         kept: config.state_dir.join("quarantine"),
         netns_dir: config.netns_dir.clone(),
-        bundles: handlers.bundles().to_owned(),
+        run_dir: config.run_dir.clone(),
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn backoff(tries: u32) -> Duration {
 pub struct Owed {
     /// The debt.
     pub debt: Debt,
-    /// The network, where one attachment owes.
+    /// The network in words, where one attachment owes: `network blue`.
     pub network: Option<String>,
 }
 
