@@ -118,7 +118,7 @@ pub enum Failure {
         signal: i32,
     },
     /// The plugin says that it failed.
-    #[error("{}{msg}{}{}", code_prefix(*.code, *.exit), details_suffix(.details), remedy(*.code))]
+    #[error("{}{msg}{}{}", code_prefix(*.code, *.exit), details_suffix(.details), remedy(*.code, .msg))]
     Failed {
         /// The code of the error object; none when there was no such object.
         code: Option<u64>,
@@ -236,8 +236,13 @@ pub(crate) fn code_meaning(code: u64) -> &'static str {
     }
 }
 
-fn remedy(code: Option<u64>) -> &'static str {
+fn remedy(code: Option<u64>, msg: &str) -> &'static str {
     match code {
+        // EXFULL, in which nobody recognises the limit that was met.
+        _ if msg.ends_with("exchange full") => {
+            "; the bridge has no free port: the kernel gives one 1023, so attach further pods to \
+             another network"
+        }
         Some(1) => "; set cniVersion to one that all plugins of the network speak",
         Some(2 | 7) => "; correct the network's configuration",
         Some(11 | 50 | 51) => "; see why the plugin is not ready",

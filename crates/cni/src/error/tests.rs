@@ -29,6 +29,22 @@ fn a_message_names_verb_network_plugin_binary_code_and_last_words() {
 }
 
 #[test]
+fn scenario_30_a_bridge_that_is_full_is_told_in_words() {
+    let failure = Failure::Failed {
+        code: Some(999),
+        msg: "failed to connect \"veth1\" to bridge cni0: exchange full".to_owned(),
+        details: String::new(),
+        exit: 1,
+    };
+    assert_eq!(
+        of(failure).to_string(),
+        "ADD in network podnet, plugin bridge: failed with code 999 (the plugin's own): failed to \
+         connect \"veth1\" to bridge cni0: exchange full; the bridge has no free port: the kernel \
+         gives one 1023, so attach further pods to another network"
+    );
+}
+
+#[test]
 fn scenario_36_the_first_cause_stays_first() {
     let error = failed(100).and_then_met(failed(101));
     let text = error.to_string();
