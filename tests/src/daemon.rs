@@ -89,9 +89,7 @@ impl Config {
     /// A client of the daemon, which need not be there.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client {
-            address: self.socket(),
-        }
+        Client::at(self.socket())
     }
 
     /// The command `podwalk serve` with all of this.
@@ -320,6 +318,12 @@ impl Answer {
 }
 
 impl Client {
+    /// A client of whoever listens there.
+    #[must_use]
+    pub fn at(address: PathBuf) -> Self {
+        Self { address }
+    }
+
     /// The daemon's socket.
     #[must_use]
     pub fn address(&self) -> &Path {
@@ -420,6 +424,30 @@ impl Client {
 
 fn podwalk() -> Result<PathBuf> {
     node::binary("podwalk", "podwalk")
+}
+
+/// Names the release binary, for the tests that are of it and no other.
+pub const RELEASE: &str = "PODWALK_RELEASE_BINARY";
+
+/// The daemon as it is released; where nobody says where that is, and `CI` is not set, the one that
+/// was built for tests.
+///
+/// # Errors
+/// If it is not where the environment says, or the environment does not say and `CI` is set.
+pub fn released() -> Result<PathBuf> {
+    let Some(path) = std::env::var_os(RELEASE).map(PathBuf::from) else {
+        ensure!(
+            std::env::var_os("CI").is_none(),
+            "{RELEASE} is not set: build it by `cargo build --release -p podwalk`, and name it"
+        );
+        return podwalk();
+    };
+    ensure!(
+        path.is_file(),
+        "{RELEASE}: {} is missing: run `cargo build --release -p podwalk`",
+        path.display()
+    );
+    Ok(path)
 }
 
 fn pid_of(child: &Child) -> Result<Pid> {

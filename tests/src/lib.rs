@@ -30,10 +30,12 @@
 //!   wait for, a condition is polled until a generous deadline.
 #![forbid(unsafe_code)]
 
+pub mod ask;
 pub mod conflist;
 pub mod counts;
 pub mod crash;
 pub mod daemon;
+pub mod machine;
 pub mod node;
 pub mod oracle;
 pub mod outside;

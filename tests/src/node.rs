@@ -14,9 +14,10 @@
 //! thread, and the kernel kills what is left in a pid namespace without pid 1.
 
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -122,6 +123,11 @@ pub fn disk() -> &'static Path {
 /// # Errors
 /// If the test's own path cannot be read.
 pub fn binaries() -> Result<PathBuf> {
+    // Asked once: who has entered a machine has no `/proc/self`.
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found.clone());
+    }
     let own = std::env::current_exe().context("where this test's executable lies")?;
     let parent = own.parent().context("an executable lies in a directory")?;
     let is_deps = parent.file_name().is_some_and(|name| name == "deps");
@@ -130,7 +136,8 @@ pub fn binaries() -> Result<PathBuf> {
     } else {
         Some(parent)
     };
-    Ok(directory.context("deps lies in a directory")?.to_owned())
+    let found = directory.context("deps lies in a directory")?;
+    Ok(FOUND.get_or_init(|| found.to_owned()).clone())
 }
 
 /// The path of the binary `name` of package `package`, built by cargo.
@@ -275,7 +282,8 @@ fn text(reader: Option<JoinHandle<Vec<u8>>>) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn is_readable_within(fd: std::os::fd::BorrowedFd<'_>, within: Duration) -> Result<bool> {
+/// Waits for a descriptor, such as that of a process that ends.
+pub(crate) fn is_readable_within(fd: BorrowedFd<'_>, within: Duration) -> Result<bool> {
     let end = Instant::now() + within;
     loop {
         let left = Timespec::try_from(end.saturating_duration_since(Instant::now()))?;

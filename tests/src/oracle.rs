@@ -31,7 +31,7 @@ mod firewall;
 mod links;
 mod processes;
 
-/// How long [`Oracle::assert_clean`] lets the kernel finish what goes on by itself.
+/// How long [`Oracle::settled_leftovers`] lets the kernel finish what goes on by itself.
 const SETTLING: Duration = Duration::from_secs(30);
 
 /// Where an oracle looks, beside the whole mount table, all links, rules, processes and cgroups.
@@ -96,17 +96,26 @@ impl Oracle {
         Ok(now.difference(&self.before).cloned().collect())
     }
 
-    /// Fails unless nothing is left, now or within half a minute: the kernel takes a namespace's
-    /// interfaces and a dead process down on its own time.
+    /// [`leftovers`](Self::leftovers), as soon as there are none, or after half a minute: the kernel
+    /// takes a namespace's interfaces and a dead process down on its own time.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn settled_leftovers(&self) -> Result<Vec<String>> {
+        let mut left = Vec::new();
+        wait::until(SETTLING, || {
+            left = self.leftovers()?;
+            Ok(left.is_empty().then_some(()))
+        })?;
+        Ok(left)
+    }
+
+    /// Fails unless nothing is left, now or within half a minute.
     ///
     /// # Errors
     /// The leftovers.
     pub fn assert_clean(&self) -> Result<()> {
-        let clean = wait::until(SETTLING, || Ok(self.leftovers()?.is_empty().then_some(())))?;
-        if clean.is_some() {
-            return Ok(());
-        }
-        let left = self.leftovers()?;
+        let left = self.settled_leftovers()?;
         ensure!(left.is_empty(), "nobody owns:\n  {}", left.join("\n  "));
         Ok(())
     }

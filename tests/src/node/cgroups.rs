@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::wait;
 
@@ -158,17 +158,20 @@ impl NodeCgroups {
     /// # Errors
     /// If one is still in use after twenty seconds.
     pub fn remove(&self) -> Result<()> {
-        for directory in &self.directories {
-            let gone = wait::until(REMOVAL, || {
-                remove_tree(directory);
-                Ok((!directory.exists()).then_some(()))
-            })?;
-            if gone.is_none() {
-                bail!("{} is still in use", directory.display());
-            }
-        }
-        Ok(())
+        self.directories.iter().try_for_each(|path| remove(path))
     }
+}
+
+/// Removes a group and all below it, whose processes have ended.
+///
+/// # Errors
+/// If it is still in use after twenty seconds.
+pub fn remove(group: &Path) -> Result<()> {
+    let gone = wait::until(REMOVAL, || {
+        remove_tree(group);
+        Ok((!group.exists()).then_some(()))
+    })?;
+    gone.with_context(|| format!("{} is still in use", group.display()))
 }
 
 /// A new cpuset of version 1 has no processors and takes no process until it is given some.

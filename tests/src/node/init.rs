@@ -5,20 +5,28 @@
 //! 2. **init**: is pid 1. Mounts what is private to the node, brings `lo` up, starts the test, reaps
 //!    whoever is left to it, and ends with the test's exit code.
 //!
-//! Both have one thread and open nothing that is inherited, so that no pipe of the outer test is
+//! 3. **boot**: is pid 1 of a machine in the node ([`crate::machine`]), and mounts what is private to
+//!    that one boot. It starts nothing, and reaps until it is killed.
+//!
+//! All have one thread and open nothing that is inherited, so that no pipe of the outer test is
 //! held open in here after its owner has gone.
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::signal::{SigSet, Signal::SIGCHLD};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::fs::CWD;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::Layout;
@@ -28,6 +36,9 @@ pub const FAILED: i32 = 125;
 
 /// Where the node's disk is mounted.
 pub const DISK: &str = "/run/node-disk";
+
+/// Where the kernel shows which boot this is.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Directories of the machine that a node sees empty and may write.
 const PRIVATE: [&str; 2] = ["/etc/cni", "/var/lib/cni"];
@@ -44,6 +55,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Result<i32> {
     match own.first().and_then(|stage| stage.to_str()) {
         Some("enter") => enter(&own[1..], command),
         Some("init") => init(&own[1..], command),
+        Some("boot") => boot(command),
         _ => bail!("podwalk-node-init is started by the tests' node module, not by hand"),
     }
 }
@@ -111,19 +123,58 @@ fn init(own: &[OsString], command: &[OsString]) -> Result<i32> {
 
 /// Makes the node's own view of the machine.
 fn furnish(layout: Layout) -> Result<()> {
-    mounted(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
-    new_mount("proc", "/proc", "")?;
-    let groups = fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup")?;
+    let groups = begin_to_furnish()?;
     new_mount("tmpfs", "/run", "mode=755")?;
     fs::create_dir(DISK)?;
     new_mount("tmpfs", DISK, "mode=755")?;
     for directory in PRIVATE {
         make_private(Path::new(directory))?;
     }
+    end_furnishing(layout, &groups)
+}
+
+/// One boot of a machine: as [`furnish`], but what stands for disks is kept.
+fn boot(own: &[OsString]) -> Result<i32> {
+    let [layout, boot_id] = own else {
+        bail!("boot -- LAYOUT BOOT-ID");
+    };
+    let layout = layout.to_str().and_then(Layout::from_word);
+    let layout = layout.context("boot -- LAYOUT BOOT-ID")?;
+    // This process as the node knows it: its `/proc` is still the one to be seen here.
+    let pid = fs::read_link("/proc/self").context("/proc/self")?;
+    let groups = begin_to_furnish()?;
+    let disk = open_tree(CWD, DISK, OpenTreeFlags::OPEN_TREE_CLONE).context("the disk")?;
+    new_mount("tmpfs", "/run", "mode=755")?;
+    fs::create_dir(DISK)?;
+    move_mount(
+        &disk,
+        "",
+        CWD,
+        DISK,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+    .context("mounting the disk")?;
+    drop(disk);
+    end_furnishing(layout, &groups)?;
+    let boot_id = Path::new(boot_id).to_str().context("BOOT-ID")?;
+    mounted(Some(boot_id), BOOT_ID, None, MsFlags::MS_BIND, "")?;
+    println!("{}", pid.display());
+    std::io::stdout().flush()?;
+    reap_for_ever()
+}
+
+/// Answers what `/proc/self/cgroup` says.
+fn begin_to_furnish() -> Result<String> {
+    mounted(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
+    new_mount("proc", "/proc", "")?;
+    fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup")
+}
+
+fn end_furnishing(layout: Layout, groups: &str) -> Result<()> {
     // With it go the cgroup file systems that are mounted below: they show the machine's groups.
     umount2("/sys", MntFlags::MNT_DETACH).context("unmounting the machine's /sys")?;
     new_mount("sysfs", "/sys", "")?;
-    mount_cgroups(layout, &groups)?;
+    mount_cgroups(layout, groups)?;
     let up = Command::new("ip")
         .args(["link", "set", "lo", "up"])
         .status();
@@ -199,6 +250,22 @@ fn mounted(
     })
 }
 
+/// Reaps every process that ends, and never ends itself.
+fn reap_for_ever() -> Result<i32> {
+    let mut ended = SigSet::empty();
+    ended.add(SIGCHLD);
+    ended.thread_block()?;
+    loop {
+        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => {
+                ended.wait()?;
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("waiting for orphans"),
+        }
+    }
+}
+
 /// Reaps every process that ends until `child` is the one, and gives its exit code.
 fn reap_until(child: i32) -> Result<i32> {
     loop {
@@ -208,7 +275,7 @@ fn reap_until(child: i32) -> Result<i32> {
                 eprintln!("the test was ended by {signal}");
                 return Ok(128 + signal as i32);
             }
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("waiting for the test"),
         }
     }

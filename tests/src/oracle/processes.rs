@@ -11,13 +11,15 @@ use super::Places;
 /// Every process of the node but this one, pid 1 and the spared executables. A node has a pid
 /// namespace of its own, so `/proc` shows no others.
 pub(super) fn processes(places: &Places, seen: &mut BTreeSet<String>) -> Result<()> {
-    let own = std::process::id();
+    // Who looks into a machine from outside is not in its `/proc`, and has no number there.
+    let own = fs::read_link("/proc/self").ok();
+    let own = own.and_then(|link| link.to_str()?.parse::<u32>().ok());
     for entry in fs::read_dir("/proc").context("/proc")? {
         let entry = entry.context("/proc")?;
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
             continue;
         };
-        if pid == own || pid == 1 {
+        if Some(pid) == own || pid == 1 {
             continue;
         }
         // A process that ends between the two looks is not there.

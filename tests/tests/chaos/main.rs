@@ -1,18 +1,19 @@
-//! The real daemon with real plugins, killed at random moments while eight clients start, stop and
-//! remove pods.
+//! The daemon as it is released, with real plugins, killed at random moments while eight clients
+//! start, stop and remove pods.
 //!
 //! 1. In each round eight clients ask for one thing after another (`client`), each remembering what
 //!    it was granted. After a number of events, and a turn on the spot, the daemon is ended: by
-//!    SIGKILL, by SIGTERM, or by one after the other.
-//! 2. The next one is started; sometimes it is killed too, while it opens or recovers, and sometimes
+//!    SIGKILL, by SIGTERM, by one after the other; or with the whole machine, which is booted again.
+//! 2. The next one is started; sometimes it is ended too, while it opens or recovers, and sometimes
 //!    it is told not to resume what was interrupted. Sometimes the clients go on before it is done.
 //! 3. When every pod is at rest, each client's beliefs are compared with the list, each running pod
 //!    is looked at from outside, and everything on the node must have its pod (`seen`).
 //! 4. Now and then, and in the end, all pods are removed, and the oracle must find nothing.
 //!
 //! All chance comes from one seed (`dice`), which is printed and can be given as `PODWALK_SEED`; what
-//! the kernel and the clients' threads do with it is not repeated. `PODWALK_CHAOS_ROUNDS` says how
-//! many rounds there are.
+//! the kernel and the clients' threads do with it is not repeated. `PODWALK_CHAOS_ROUNDS` and
+//! `PODWALK_REBOOT_ROUNDS` say how many rounds there are, `PODWALK_RELEASE_BINARY` where the release
+//! binary is.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,20 +24,20 @@ use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podwalk_testkit::scripted_plugin::{Answer, Delegate, Script};
+use podwalk_tests::ask::{Events, Heard, call, says};
 use podwalk_tests::conflist::Bridge;
-use podwalk_tests::daemon::{Config, Daemon};
+use podwalk_tests::daemon::{Config, Daemon, released};
+use podwalk_tests::machine::Machine;
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::oracle::{Oracle, Places};
 use podwalk_tests::plugins::Plugins;
-use podwalk_tests::wait;
+use podwalk_tests::{counts, wait};
 use serde_json::{Value, json};
 
-mod call;
 mod client;
 mod dice;
 mod seen;
 
-use call::{Events, Heard, call, says};
 use client::{Belief, Client, OWES, Place};
 use dice::Dice;
 
@@ -76,8 +77,11 @@ DEL)
 VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}' ;;
 esac"#;
 
-/// The node, its daemon, and all who use it.
+/// The machine, its daemon, and all who use it.
 struct Chaos {
+    machine: Machine,
+    /// Whether rounds end with a reboot.
+    reboots: bool,
     config: Config,
     oracle: Oracle,
     /// What the scripted plugin writes down of its calls.
@@ -104,8 +108,11 @@ struct Counts {
 }
 
 impl Chaos {
-    fn begin(seed: u64) -> Result<Self> {
-        let mut config = Config::default();
+    fn begin(layout: Layout, reboots: bool, seed: u64) -> Result<Self> {
+        let mut config = Config {
+            program: Some(released()?),
+            ..Config::default()
+        };
         let plugins = Plugins::before(&mut config)?;
         let slow = Answer {
             delay_ms: 5,
@@ -126,14 +133,21 @@ impl Chaos {
             .then(json!({"type": "dawdler"}))
             .then(json!({"type": "mark"}));
         network.write(&config.cni_conf_dir, 10)?;
-        let oracle = Oracle::new(Places::of(&config)?)?;
-        let daemon = Some(Daemon::start(&config)?);
+        let machine = Machine::boot(layout)?;
+        let mut places = Places::of(&config)?;
+        places.spared.extend(config.program.clone());
+        let oracle = machine.enter(|| Oracle::new(places))?;
+        let daemon = Some(machine.start(&config)?);
         Ok(Self {
+            machine,
+            reboots,
             config,
             oracle,
             record: plugins.path("dawdler.record.jsonl"),
             daemon,
-            clients: (0..CLIENTS).map(Client::new).collect(),
+            clients: (0..CLIENTS)
+                .map(|number| Client::new(number, reboots))
+                .collect(),
             dice: Dice::new(seed, 0),
             seed,
             looks: BTreeMap::new(),
@@ -142,7 +156,7 @@ impl Chaos {
     }
 
     fn socket(&self) -> PathBuf {
-        self.config.socket()
+        self.machine.path(&self.config.socket())
     }
 
     fn round(&mut self) -> Result<()> {
@@ -150,7 +164,8 @@ impl Chaos {
         self.counts.swept = false;
         self.work()?;
         self.restart()?;
-        if self.dice.percent(20) {
+        // What a reboot has changed, the clients hear from the list.
+        if !self.reboots && self.dice.percent(20) {
             // The next round's clients meet a daemon that still recovers.
             return Ok(());
         }
@@ -168,7 +183,12 @@ impl Chaos {
         let (socket, seed, round) = (self.socket(), self.seed, self.counts.rounds);
         let daemon = self.daemon.take().context("a daemon")?;
         let (dice, clients) = (&mut self.dice, &mut self.clients);
-        let end = End::by(dice);
+        let machine = &mut self.machine;
+        let end = if self.reboots {
+            End::Reboot
+        } else {
+            End::by(dice)
+        };
         let ended = std::thread::scope(|scope| {
             let mut lives = Vec::new();
             for (number, client) in (1..).zip(clients.iter_mut()) {
@@ -179,7 +199,7 @@ impl Chaos {
             let many = if dice.percent(25) { 200 } else { 60 };
             let passed = events.pass(1 + dice.below(many));
             dice.spin(1000);
-            let ended = end.of(daemon, dice);
+            let ended = end.of(machine, daemon, dice);
             let lives = lives.into_iter().map(|life| {
                 let life = life.join();
                 life.unwrap_or_else(|_| Err(anyhow!("a client panicked")))
@@ -198,14 +218,18 @@ impl Chaos {
         self.config.file = Some(format!("[recovery]\nresume = {resume}\n"));
         while self.dice.percent(25) {
             self.counts.second_kills += 1;
-            let (mut daemon, ready) = Daemon::spawn(&self.config)?;
+            let (mut daemon, ready) = self.machine.spawn(&self.config)?;
             if self.dice.percent(50) {
                 daemon.await_ready(&ready)?;
             }
             self.dice.spin(3000);
-            daemon.kill9()?;
+            if self.reboots && self.dice.percent(50) {
+                self.machine.reboot(Some(daemon))?;
+            } else {
+                daemon.kill9()?;
+            }
         }
-        self.daemon = Some(Daemon::start(&self.config)?);
+        self.daemon = Some(self.machine.start(&self.config)?);
         Ok(())
     }
 
@@ -213,7 +237,11 @@ impl Chaos {
     fn settle(&mut self) -> Result<()> {
         let rows = wait::until(PATIENCE, || {
             let rows = self.rows()?;
-            Ok(rows.iter().all(is_at_rest).then_some(rows))
+            let mut at_rest = rows.iter().all(is_at_rest);
+            for row in rows.iter().filter(|_| self.reboots) {
+                at_rest = at_rest && self.is_released(row)?;
+            }
+            Ok(at_rest.then_some(rows))
         })?;
         let rows = match rows {
             Some(rows) => rows,
@@ -227,16 +255,34 @@ impl Chaos {
         ensure!(rows.iter().all(known), "pods of nobody: {rows:#?}");
         for client in &mut self.clients {
             for place in &mut client.places {
-                reconcile(place, &rows).with_context(|| format!("{place:?} in {rows:#?}"))?;
+                let agreed = reconcile(place, &rows, self.reboots);
+                agreed.with_context(|| format!("{place:?} in {rows:#?}"))?;
             }
         }
-        seen::everything_has_its_pod(&self.config, &rows)?;
+        self.machine
+            .enter(|| seen::everything_has_its_pod(&self.config, &rows, self.reboots))?;
         self.look()?;
         // A script that reads all of its calls gets slow by them.
         match std::fs::remove_file(&self.record) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Whether nothing is to be undone of a pod any more. After a reboot its state is the lowest at
+    /// once, for its interfaces are gone, while its addresses are still there.
+    fn is_released(&self, row: &Value) -> Result<bool> {
+        let path = format!("/v1/pods/{}", row["id"].as_str().context("id")?);
+        let steps = match call(&self.socket(), "GET", &path, "")? {
+            Heard::Granted(pod) => pod["steps"].clone(),
+            // It has gone between the two questions.
+            Heard::Refused(_) => return Ok(false),
+            other => return Err(anyhow!("{path}: {other:?}")),
+        };
+        let mut steps = steps.as_array().into_iter().flatten();
+        // In some modes there is no such step.
+        let step = steps.find(|step| step["step"] == "ConfigureCni");
+        Ok(step.is_none_or(|step| step["status"] == "Never"))
     }
 
     fn rows(&self) -> Result<Vec<Value>> {
@@ -263,7 +309,8 @@ impl Chaos {
                 }
             }
         }
-        seen::ports_have_their_pod(&with_ports)?;
+        self.machine
+            .enter(|| seen::ports_have_their_pod(&with_ports))?;
         for (id, look) in &looks {
             let before = self.looks.get(id).unwrap_or(look);
             ensure!(before == look, "{id} was {before:?} and is {look:?}");
@@ -280,7 +327,10 @@ impl Chaos {
         };
         let owner = place.network().strip_prefix("pod:");
         let owner = owner.map(|owner| self.config.netns_dir.join(owner));
-        seen::is_as_told(&pod, owner.as_deref()).with_context(|| format!("{place:?}"))
+        let seen = self
+            .machine
+            .enter(|| seen::is_as_told(&pod, owner.as_deref()));
+        seen.with_context(|| format!("{place:?}"))
     }
 
     /// Removes all pods and expects that nothing is left.
@@ -309,7 +359,7 @@ impl Chaos {
             place.former = None;
         }
         self.counts.swept = true;
-        self.oracle.assert_clean()
+        self.assert_clean()
     }
 
     fn end(&mut self) -> Result<()> {
@@ -319,7 +369,11 @@ impl Chaos {
         let daemon = self.daemon.take().context("a daemon")?;
         let status = daemon.terminate()?;
         ensure!(status.success(), "SIGTERM ended the daemon with {status}");
-        self.oracle.assert_clean()
+        self.assert_clean()
+    }
+
+    fn assert_clean(&self) -> Result<()> {
+        self.machine.enter(|| self.oracle.assert_clean())
     }
 
     fn report(&self, leaks: &str) {
@@ -327,12 +381,13 @@ impl Chaos {
         let lost: u64 = self.clients.iter().map(|client| client.lost).sum();
         let counts = &self.counts;
         println!(
-            "chaos, seed {}: {} rounds, {walks} walks, {} kills mid-walk ({lost} requests), \
-             {} kills during recovery, {} SIGTERM, {} looks from outside, {} sweeps, {leaks} leaks",
+            "chaos, seed {}: {} rounds, {walks} walks, {} ends mid-walk ({lost} requests), \
+             {} ends during recovery, {} reboots, {} SIGTERM, {} looks from outside, {} sweeps, {leaks} leaks",
             self.seed,
             counts.rounds,
             counts.mid_walk,
             counts.second_kills,
+            self.machine.boots() - 1,
             counts.terminated,
             counts.looked_at,
             counts.sweeps,
@@ -347,6 +402,8 @@ enum End {
     Terminate,
     /// While it ends in good order, it is killed.
     Both,
+    /// With the machine.
+    Reboot,
 }
 
 impl End {
@@ -358,7 +415,10 @@ impl End {
         }
     }
 
-    fn of(self, daemon: Daemon, dice: &mut Dice) -> Result<()> {
+    fn of(self, machine: &mut Machine, daemon: Daemon, dice: &mut Dice) -> Result<()> {
+        if self == Self::Reboot {
+            return machine.reboot(Some(daemon));
+        }
         if self == Self::Terminate {
             let status = daemon.terminate()?;
             ensure!(status.success(), "SIGTERM ended the daemon with {status}");
@@ -386,8 +446,9 @@ fn is_at_rest(row: &Value) -> bool {
     at_rest && row["owed"] == 0
 }
 
-/// Compares what is believed of a name with the list, and believes the list where it may.
-fn reconcile(place: &mut Place, rows: &[Value]) -> Result<()> {
+/// Compares what is believed of a name with the list, and believes the list where it may. After a
+/// reboot nothing runs, and what ran or was to run is stopped.
+fn reconcile(place: &mut Place, rows: &[Value], rebooted: bool) -> Result<()> {
     let mine: Vec<&Value> = rows
         .iter()
         .filter(|row| row["name"] == place.name.as_str())
@@ -415,6 +476,11 @@ fn reconcile(place: &mut Place, rows: &[Value]) -> Result<()> {
     let same = |id: &String| only.as_ref() == Some(id);
     place.belief = match (&place.belief, is) {
         (Belief::Nothing | Belief::Perhaps, None) => Belief::Nothing,
+        (belief, Some("Run")) if rebooted => {
+            return Err(anyhow!("{belief:?}, and after a reboot it is to run"));
+        }
+        (Belief::Perhaps, Some("Stop")) if rebooted => Belief::Stopped(only.unwrap_or_default()),
+        (Belief::Up(id), Some("Stop")) if rebooted && same(id) => Belief::Stopped(id.clone()),
         (Belief::Perhaps, Some("Run")) => Belief::Up(only.unwrap_or_default()),
         (Belief::Up(id), Some("Run")) if same(id) => Belief::Up(id.clone()),
         (Belief::Stopped(id), Some("Stop")) if same(id) => Belief::Stopped(id.clone()),
@@ -430,26 +496,37 @@ fn reconcile(place: &mut Place, rows: &[Value]) -> Result<()> {
     Ok(())
 }
 
-fn rounds() -> Result<u64> {
-    match std::env::var("PODWALK_CHAOS_ROUNDS") {
-        Ok(text) => text.parse().context("PODWALK_CHAOS_ROUNDS"),
-        Err(_) => Ok(20),
+/// How many rounds, by a variable of the environment.
+fn rounds(variable: &str, otherwise: u64) -> Result<u64> {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().with_context(|| format!("{variable}={text}")),
+        Err(_) => Ok(otherwise),
     }
 }
 
-fn run(rounds: u64) -> Result<()> {
-    let mut chaos = Chaos::begin(dice::seed()?)?;
+fn run(layout: Layout, reboots: bool, rounds: u64) -> Result<()> {
+    let mut chaos = Chaos::begin(layout, reboots, dice::seed()?)?;
     println!("chaos: seed {}", chaos.seed);
     let done = (0..rounds)
         .try_for_each(|_| chaos.round())
         .and_then(|()| chaos.end());
     // Where a round fails there are pods, and what is theirs is no leak.
     let leaks = match (&done, chaos.counts.swept) {
-        (Ok(()), _) => "0".to_owned(),
-        (Err(_), true) => chaos.oracle.leftovers()?.len().to_string(),
-        (Err(_), false) => "uncounted".to_owned(),
+        (Ok(()), _) => Some(0),
+        (Err(_), true) => Some(chaos.machine.enter(|| chaos.oracle.leftovers())?.len()),
+        (Err(_), false) => None,
     };
-    chaos.report(&leaks);
+    let shown = leaks.map_or("uncounted".to_owned(), |leaks| leaks.to_string());
+    chaos.report(&shown);
+    let name = if reboots {
+        "reboot-rounds"
+    } else {
+        "chaos-rounds"
+    };
+    counts::add(name, chaos.counts.rounds)?;
+    counts::add("leaks", leaks.unwrap_or_default() as u64)?;
+    // A round that fails without a leak has found a promise that was not kept.
+    counts::add("lost", u64::from(done.is_err() && leaks.is_none()))?;
     done.with_context(|| format!("round {} of seed {}", chaos.counts.rounds, chaos.seed))
 }
 
@@ -457,14 +534,29 @@ fn deadline(rounds: u64) -> Duration {
     Duration::from_secs(180 + 15 * rounds)
 }
 
+const ROUNDS: &str = "PODWALK_CHAOS_ROUNDS";
+
 #[test]
 fn whenever_the_daemon_is_killed_what_was_granted_holds_and_nothing_is_left() -> Result<()> {
-    let rounds = rounds()?;
-    node::run_within(Layout::V1, deadline(rounds), || run(rounds))
+    let rounds = rounds(ROUNDS, 50)?;
+    let rounds = rounds - rounds / 5;
+    node::run_within(Layout::V1, deadline(rounds), || {
+        run(Layout::V1, false, rounds)
+    })
 }
 
 #[test]
 fn whenever_the_daemon_is_killed_nothing_is_left_on_v2() -> Result<()> {
-    let rounds = rounds()?.div_ceil(4);
-    node::run_within(Layout::V2, deadline(rounds), || run(rounds))
+    let rounds = rounds(ROUNDS, 50)? / 5;
+    node::run_within(Layout::V2, deadline(rounds), || {
+        run(Layout::V2, false, rounds)
+    })
+}
+
+#[test]
+fn whenever_the_machine_is_rebooted_what_was_granted_is_known_and_nothing_is_left() -> Result<()> {
+    let rounds = rounds("PODWALK_REBOOT_ROUNDS", 10)?;
+    node::run_within(Layout::V1, deadline(rounds), || {
+        run(Layout::V1, true, rounds)
+    })
 }

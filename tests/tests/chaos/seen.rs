@@ -23,16 +23,21 @@ struct Things {
     bundles: BTreeSet<String>,
 }
 
-/// Expects exactly what the rows of the list must have; no row may be on its way.
+/// Expects exactly what the rows of the list must have; no row may be on its way. Pods of an earlier
+/// boot have nothing at all.
 ///
 /// # Errors
 /// The first kind of thing that differs, with both sides.
-pub(super) fn everything_has_its_pod(config: &Config, rows: &[Value]) -> Result<()> {
+pub(super) fn everything_has_its_pod(
+    config: &Config,
+    rows: &[Value],
+    rebooted: bool,
+) -> Result<()> {
     let mut owed = Things::default();
     for row in rows {
         let id = row["id"].as_str().context("id")?.to_owned();
         let (mode, started) = (row["networkMode"].as_str(), row["state"] == "Started");
-        if matches!(mode, Some("cni" | "none")) {
+        if matches!(mode, Some("cni" | "none")) && !rebooted {
             owed.files.insert(id.clone());
         }
         if mode == Some("cni") && started {
@@ -94,7 +99,7 @@ pub(super) fn is_as_told(pod: &Value, owner_key: Option<&Path>) -> Result<(u64, 
             ensure!(only_lo && interfaces.len() == 1, "{interfaces:?}");
         }
         "host" => {
-            let own = outside::namespace_of_process(std::process::id().into())?;
+            let own = outside::namespace_of_process(1)?;
             ensure!(within == own, "{within} is not the host's {own}");
         }
         guest => {

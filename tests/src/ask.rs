@@ -6,15 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use podwalk_tests::raw;
 use serde_json::Value;
+
+use crate::raw;
 
 /// A guard against a hang, no measure of speed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What came of a request.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub enum Heard {
     /// It was granted.
     Granted(Value),
     /// It was not; why.
@@ -27,7 +28,8 @@ pub(super) enum Heard {
 
 impl Heard {
     /// Whether the daemon is gone, or about to be.
-    pub(super) fn is_the_end(&self) -> bool {
+    #[must_use]
+    pub fn is_the_end(&self) -> bool {
         match self {
             Self::Granted(_) => false,
             Self::Refused(why) => says(why, "about to end"),
@@ -37,7 +39,8 @@ impl Heard {
 }
 
 /// Whether a refusal's message holds `part`.
-pub(super) fn says(refusal: &Value, part: &str) -> bool {
+#[must_use]
+pub fn says(refusal: &Value, part: &str) -> bool {
     let message = refusal["message"].as_str();
     message.is_some_and(|message| message.contains(part))
 }
@@ -46,7 +49,7 @@ pub(super) fn says(refusal: &Value, part: &str) -> bool {
 ///
 /// # Errors
 /// If no answer comes from a daemon that lives.
-pub(super) fn call(socket: &Path, method: &str, path: &str, body: &str) -> Result<Heard> {
+pub fn call(socket: &Path, method: &str, path: &str, body: &str) -> Result<Heard> {
     heard(raw::request(socket, method, path, body))
 }
 
@@ -72,7 +75,8 @@ fn why_not(error: anyhow::Error) -> Result<Heard> {
 }
 
 /// Asks and does not wait for the answer; false if nobody was there to ask.
-pub(super) fn whisper(socket: &Path, path: &str, body: &str) -> bool {
+#[must_use]
+pub fn whisper(socket: &Path, path: &str, body: &str) -> bool {
     let Ok(mut stream) = UnixStream::connect(socket) else {
         return false;
     };
@@ -87,14 +91,15 @@ pub(super) fn whisper(socket: &Path, path: &str, body: &str) -> bool {
 }
 
 /// The daemon's events, from now on.
-pub(super) struct Events(BufReader<UnixStream>);
+#[derive(Debug)]
+pub struct Events(BufReader<UnixStream>);
 
 impl Events {
     /// Begins to listen.
     ///
     /// # Errors
     /// If nobody is there.
-    pub(super) fn listen(socket: &Path) -> Result<Self> {
+    pub fn listen(socket: &Path) -> Result<Self> {
         let mut stream = UnixStream::connect(socket).context("the daemon's socket")?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: podwalk\r\n\r\n")?;
@@ -114,7 +119,7 @@ impl Events {
     ///
     /// # Errors
     /// If nothing happens any more, or the stream ends.
-    pub(super) fn pass(&mut self, mut count: u64) -> Result<()> {
+    pub fn pass(&mut self, mut count: u64) -> Result<()> {
         let mut line = String::new();
         while count > 0 {
             line.clear();
