@@ -21,6 +21,7 @@ mod add;
 mod boot;
 mod journal;
 mod key;
+mod neighbours;
 mod recovery;
 mod release;
 mod sandbox;

@@ -4,16 +4,14 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use podwalk_testkit::scripted_plugin::{Answer, Delegate, Script};
-use podwalk_tests::crash::{self, Moment};
-use podwalk_tests::daemon::{Client, Config, Daemon};
+use podwalk_tests::daemon::{Client, Config};
 use podwalk_tests::node::{self, Layout};
-use podwalk_tests::oracle::{Oracle, Places};
 use podwalk_tests::scene::{self, End, Scene};
 use podwalk_tests::wait;
 
 use crate::{
-    PATIENCE, Stage, begin, behind, comes_to_be, comes_to_be_empty, failing, fails, fine,
-    has_been_called, lives, podnet, sandbox_of, says, waiting_for,
+    PATIENCE, Stage, begin, comes_to_be, fails, fine, has_been_called, lives, podnet, sandbox_of,
+    says, waiting_for,
 };
 
 /// A runtime handler vanishes from the configuration: its pods stay, are not ready, and are adopted
@@ -190,64 +188,4 @@ fn scenario_49_a_plugin_that_outlives_the_daemon_is_ended_on_v1() -> Result<()> 
 #[test]
 fn scenario_49_a_plugin_that_outlives_the_daemon_is_ended_on_v2() -> Result<()> {
     node::run(Layout::V2, || a_plugin_outlives_the_daemon("web"))
-}
-
-/// SIGKILL at every point while a failed start is undone: it goes on down, and is never begun again.
-#[test]
-fn scenario_53_a_failed_start_is_never_resumed_upward() -> Result<()> {
-    node::run(Layout::V2, || {
-        let stage = Stage::set()?;
-        let plugin = stage.scripted(failing("no uplink"), fine())?;
-        let config = stage.config.clone();
-        behind(podnet()).write(&config.cni_conf_dir, 10)?;
-        let crash_daemon = node::binary("podwalk-crash-daemon", "podwalk-tests")?;
-        let mut places = Places::of(&config)?;
-        places.spared.push(crash_daemon.clone());
-        let oracle = Oracle::new(places)?;
-        let listening = |variable: &str, value: String| {
-            let mut config = config.clone();
-            config.program = Some(crash_daemon.clone());
-            config.environment.push((variable.to_owned(), value));
-            config
-        };
-        let log = node::disk().join("points").display().to_string();
-        let daemon = Daemon::start(&listening(crash::LOG, log.clone()))?;
-        fails(begin(&daemon.client(), &["run", "--name", "web"])?)?;
-        daemon.kill9()?;
-        let moments = crash::recorded(log.as_ref())?;
-        let first = moments
-            .iter()
-            .position(|moment| moment.point == "engine.undo");
-        let undoing = &moments[first.context("nothing was undone")?..];
-        ensure!(undoing.len() > 10, "{undoing:?}");
-        for moment in undoing {
-            let config = listening(crash::CRASH_AT, moment.to_string());
-            goes_on_down(&config, &stage.config, moment)?;
-            let clean = oracle.assert_clean();
-            clean.with_context(|| moment.to_string())?;
-        }
-        let adds = plugin
-            .commands()?
-            .iter()
-            .filter(|verb| *verb == "ADD")
-            .count();
-        ensure!(
-            adds == undoing.len() + 1,
-            "{adds} starts of {}",
-            undoing.len() + 1
-        );
-        Ok(())
-    })
-}
-
-fn goes_on_down(crashing: &Config, config: &Config, moment: &Moment) -> Result<()> {
-    let mut daemon = Daemon::start(crashing)?;
-    let answer = daemon.client().call(["run", "--name", "web"])?;
-    ensure!(answer.code != 0, "{moment}: {answer:?}");
-    let end = daemon.await_end(PATIENCE)?;
-    end.with_context(|| format!("{moment} was not reached"))?;
-    let daemon = Daemon::start(config)?;
-    comes_to_be_empty(&daemon.client()).with_context(|| moment.to_string())?;
-    ensure!(daemon.terminate()?.success());
-    Ok(())
 }
