@@ -183,20 +183,24 @@ fn scenario_05_a_debt_is_forgiven_by_name_and_what_it_held_is_free() -> Result<(
         let before = plugin.commands()?;
         client.remove(&id)?;
         ensure!(plugin.commands()? == before, "{:?}", plugin.commands()?);
-        let left = scene.oracle().leftovers()?;
         let is_network = |line: &String| {
             line.starts_with("address ") || line.contains(" chain ") || line.contains(" rule to ")
         };
-        ensure!(!left.is_empty() && left.iter().all(is_network), "{left:?}");
+        // The kernel takes a namespace's interfaces down on its own time.
+        let left = wait::until(PATIENCE, || {
+            let left = scene.oracle().leftovers()?;
+            Ok(left.iter().all(is_network).then_some(left))
+        })?;
+        let left = left.with_context(|| format!("{:?}", scene.oracle().leftovers()))?;
+        ensure!(!left.is_empty(), "it was let go");
         let web = client.run(&["--name", "web", "--port", "8080:80"])?;
         ensure!(web != id);
         scene::agrees_with_outside(&client.inspect("web")?)?;
         client.call(["rm", "-f", "web"])?.done()?;
-        ensure!(
-            scene.oracle().leftovers()? == left,
-            "{:?}",
-            scene.oracle().leftovers()?
-        );
+        let same = wait::until(PATIENCE, || {
+            Ok((scene.oracle().leftovers()? == left).then_some(()))
+        })?;
+        same.with_context(|| format!("{:?}", scene.oracle().leftovers()))?;
         Ok(())
     })
 }
