@@ -36,6 +36,9 @@
 //! assert_eq!(oracle::complaints(&node, &engine), Vec::<String>::new());
 //! ```
 //!
+//! **[`conformance`]: what the engine relies on in a rung or a journal**, as
+//! tests that an embedder runs on parts of his own.
+//!
 //! **[`scripted_plugin`]: a CNI plugin that does as it is told**, for tests
 //! that run real processes.
 //!
@@ -45,5 +48,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 pub mod scripted_plugin;
 pub mod sim;
