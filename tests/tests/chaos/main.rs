@@ -235,9 +235,15 @@ impl Chaos {
 
     /// Waits until nothing is on its way, and compares what is with what was promised.
     fn settle(&mut self) -> Result<()> {
+        // Otherwise what a plugin has failed to let go is tried again in its own time.
+        let impatient = self.dice.percent(80);
         let rows = wait::until(PATIENCE, || {
+            let owing = self.owing()?;
+            if impatient {
+                owing.iter().try_for_each(|id| self.pay(id))?;
+            }
             let rows = self.rows()?;
-            let mut at_rest = rows.iter().all(is_at_rest);
+            let mut at_rest = owing.is_empty() && rows.iter().all(is_at_rest);
             for row in rows.iter().filter(|_| self.reboots) {
                 at_rest = at_rest && self.is_released(row)?;
             }
@@ -283,6 +289,30 @@ impl Chaos {
         // In some modes there is no such step.
         let step = steps.find(|step| step["step"] == "ConfigureCni");
         Ok(step.is_none_or(|step| step["status"] == "Never"))
+    }
+
+    /// Who is in the ledger, those included that are in no list any more.
+    fn owing(&self) -> Result<BTreeSet<String>> {
+        let Heard::Granted(Value::Array(debts)) = call(&self.socket(), "GET", "/v1/debts", "")?
+        else {
+            return Err(anyhow!("the ledger cannot be read"));
+        };
+        let ids = debts.iter().map(|debt| debt["pod"].as_str());
+        let ids = ids.map(|id| id.context("a debt of nobody").map(ToOwned::to_owned));
+        ids.collect()
+    }
+
+    /// Has it tried at once. It may fail once more, or have been paid meanwhile.
+    fn pay(&self, id: &str) -> Result<()> {
+        match call(
+            &self.socket(),
+            "POST",
+            &format!("/v1/pods/{id}/debts/pay"),
+            "",
+        )? {
+            Heard::Granted(_) | Heard::Refused(_) => Ok(()),
+            other => Err(anyhow!("paying {id}: {other:?}")),
+        }
     }
 
     fn rows(&self) -> Result<Vec<Value>> {
