@@ -19,6 +19,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO ?= cargo
 FUZZ_SECONDS ?= 20
 FUZZ := $(abspath $(or $(CARGO_TARGET_DIR),target)/fuzz)
+RELEASE := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/podwalk)
 SKIPPED := $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
 PACKAGES := containernetworking-plugins crun runc iproute2 nftables iptables jq \
 	busybox-static util-linux mount iputils-ping
@@ -59,12 +60,13 @@ lint:
 
 # The doc tests come first, because the last line is the runner's own count. A test that its machine
 # cannot run says so in a file; without root none of the kernel's tests can, and with CI set that is
-# a failure.
+# a failure. The chaos is of the release binary.
 test: setup build lint
 	@rm -f "$(SKIPPED)"
+	@$(CARGO) build --release --package podwalk --bin podwalk --locked
 	@$(CARGO) build --workspace --examples --locked
 	@$(CARGO) test --workspace --doc --locked --quiet
-	@export PODWALK_SKIPPED_LOG="$(SKIPPED)"; \
+	@export PODWALK_SKIPPED_LOG="$(SKIPPED)" PODWALK_RELEASE_BINARY="$(RELEASE)"; \
 	if command -v cargo-nextest >/dev/null; then \
 		$(CARGO) nextest run --workspace --locked --no-fail-fast --show-progress none \
 			--status-level fail --final-status-level slow; \
