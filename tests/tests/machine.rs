@@ -10,6 +10,7 @@ use podwalk_tests::daemon::Config;
 use podwalk_tests::machine::Machine;
 use podwalk_tests::node::init::BOOT_ID;
 use podwalk_tests::node::{self, Layout};
+use podwalk_tests::oracle::{Oracle, Places};
 use podwalk_tests::{outside, wait};
 
 fn run(line: &str) -> Result<String> {
@@ -70,6 +71,8 @@ fn orphan() -> Result<()> {
 fn reboots(layout: Layout, group: &str) -> Result<()> {
     let mut machine = Machine::boot(layout)?;
     let clean = machine.enter(everything)?;
+    let places = Places::of(&Config::default())?;
+    let oracle = machine.enter(|| Oracle::new(places))?;
     machine.enter(leave_things)?;
     let boot_id = machine.enter(|| Ok(fs::read_to_string(BOOT_ID)?))?;
     machine.enter(|| Ok(fs::create_dir(group)?))?;
@@ -83,8 +86,20 @@ fn reboots(layout: Layout, group: &str) -> Result<()> {
         let is_there = before.iter().any(|one| one.starts_with(thing));
         ensure!(is_there, "no {thing} in {before:?}");
     }
+    // The oracle sees in there what it sees in a node.
+    let left = machine.enter(|| oracle.leftovers())?.join("\n");
+    for thing in [
+        "(nsfs,",
+        "file /run/netns/pod",
+        "interface veth1",
+        "sleep (state",
+        group,
+    ] {
+        ensure!(left.contains(thing), "{thing} is not in {left}");
+    }
 
     machine.reboot(None)?;
+    machine.enter(|| oracle.assert_clean())?;
     let after = machine.enter(everything)?;
     let mut kept = after.clone();
     kept.retain(|thing| !clean.contains(thing));

@@ -97,6 +97,10 @@ fn scenario_07_after_a_reboot_no_address_is_kept() -> Result<()> {
         for name in ["runs", "stopped", "starts"] {
             comes_to_be(&client, name, is_down)?;
         }
+        says(
+            &client.call(["journal", "runs"])?.done()?.stdout,
+            &["Rebooted"],
+        )?;
         let freed = wait::until(PATIENCE, || Ok((addresses()? == 0).then_some(())))?;
         freed.with_context(|| format!("{:?} addresses are left", addresses()))?;
         let after = &plugin.records()?[calls..];
