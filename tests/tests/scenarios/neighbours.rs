@@ -42,10 +42,7 @@ fn scenario_30_a_bridge_without_a_free_port_is_told() -> Result<()> {
         }
         let before = things()?;
         let said = fails(begin(&client, &["run", "--name", "late"])?)?;
-        says(
-            &said,
-            &["plugin bridge", "full0", "exchange full", "1023"],
-        )?;
+        says(&said, &["plugin bridge", "full0", "exchange full", "1023"])?;
         ensure!(things()? == before, "{before:?}, now {:?}", things()?);
         ensure!(client.list(true)?.len() == PORTS - others);
 
