@@ -91,8 +91,15 @@ impl Host {
         .await
     }
 
+    /// Sees the thread of an earlier effect of this pod ended: it cannot be
+    /// killed, and a look beside it would see half of what it does.
+    async fn thread_ended(&self, pod: &Pod) {
+        drop(self.turns.of(pod.id).await);
+    }
+
     /// Kills what an earlier effect of this pod has left, and sees it gone.
     async fn quiet(&self, pod: &Pod) -> Result<(), StepError> {
+        self.thread_ended(pod).await;
         let (effects, id) = (self.effects.clone(), pod.id.to_string());
         let killed = blocking(move || effects.quiet(&id, QUIET)).await?;
         let killed =

@@ -208,6 +208,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     answer(&config, listener, node).await
 }
 
+/// The real rungs without an engine ([`Host::rungs`]), for who has an engine, a
+/// journal or tests of his own. Directories are prepared as by [`open`]; each
+/// sandbox that is started is sent to `watch`.
+///
+/// # Errors
+/// When a directory cannot be made or a handler is configured wrongly.
+pub fn host(
+    config: &Config,
+    instance: InstanceId,
+    watch: mpsc::UnboundedSender<Watched>,
+) -> anyhow::Result<Host> {
+    prepare_directories(config)?;
+    adapters(config, instance, watch)
+}
+
 /// Ends STATUS, VERSION and GC calls, an earlier daemon's too.
 async fn quiet_calls_of_no_pod(effects: &Arc<Effects>, instance: InstanceId) {
     let effects = effects.clone();

@@ -52,6 +52,13 @@ impl Rung for ReadyNetworkRung {
         Duration::from_secs(5)
     }
 
+    fn quiet<'a>(&'a self, pod: &'a Pod) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async move {
+            self.0.thread_ended(pod).await;
+            Ok(())
+        })
+    }
+
     fn probe<'a>(
         &'a self,
         _pod: &'a Pod,
