@@ -57,6 +57,11 @@ impl Walk {
         }
     }
 
+    /// A pod that has come so far by other means.
+    pub fn at(pod: Pod) -> Self {
+        Self { pod }
+    }
+
     /// The pod so far.
     pub fn pod(&self) -> Pod {
         self.pod.clone()
