@@ -47,7 +47,9 @@ pub trait Journal: Send + Sync + 'static {
         durability: Durability,
     ) -> BoxFuture<'_, Result<(), JournalError>>;
 
-    /// Reads everything.
+    /// Reads everything. What was there when the journal was opened is on the
+    /// platter by now: after a crash, what a client asks for again may be
+    /// answered without another record.
     ///
     /// # Errors
     /// Only when nothing can be read at all: a pod that does not decode is

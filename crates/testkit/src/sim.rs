@@ -20,21 +20,33 @@
 //! Nothing here is special to Podwalk's own rungs: a journal or a rung of an
 //! embedder's own can be put in the place of ours.
 
+mod claims;
 mod clock;
 mod executor;
-pub mod explore;
+mod explore;
 mod faults;
 mod host;
 mod journal;
 mod node;
 pub mod oracle;
 mod points;
+mod print;
+mod run;
 pub mod rungs;
+mod sample;
+mod schedule;
+mod shrink;
+mod world;
 
 pub use clock::SimClock;
 pub use executor::Executor;
+pub use explore::{Refuted, Share, Survey};
 pub use faults::{Fault, Faults, Mishap, Site};
-pub use host::{SimHost, Thing};
-pub use journal::{CrashJournal, Refusal};
+pub use host::{Change, SimHost, Thing};
+pub use journal::{CrashJournal, Mortal, Refusal};
 pub use node::{Asked, Crash, Ended, Node, Setup, pod_id, pod_spec};
-pub use points::Points;
+pub use points::{Passing, Point, Points, Progress};
+pub use run::Run;
+pub use schedule::{Call, Client, Death, Mode, Request, Schedule};
+pub use shrink::Counterexample;
+pub use world::World;

@@ -8,7 +8,6 @@ use podwalk_engine::spec::PodSpec;
 use podwalk_testkit::sim::{Asked, Node, Setup, oracle, pod_id, pod_spec};
 
 mod admission;
-mod crashes;
 mod debts;
 mod disk;
 mod events;

@@ -7,6 +7,10 @@ use std::task::{Context, Wake, Waker};
 
 use podwalk_engine::ports::{BoxFuture, Spawn};
 
+/// How many turns a task may have on average before time goes on; a whole walk
+/// takes some hundred.
+const TURNS: usize = 5_000;
+
 /// Runs tasks on the caller's thread. With a seed of zero whoever became ready
 /// first runs first; with another one the next is drawn.
 #[derive(Debug, Clone)]
@@ -50,12 +54,18 @@ impl Executor {
         }
     }
 
-    /// Runs whatever is ready until nothing is, or `dead` says so.
-    pub fn run(&self, dead: impl Fn() -> bool) {
+    /// Runs whatever is ready until nothing is, or `dead` says so. False when it
+    /// goes on and on: somebody walks in a circle while time stands still.
+    pub fn run(&self, dead: impl Fn() -> bool) -> bool {
+        let mut turns = 0;
         while !dead() {
             let Some(task) = self.shared.ready().next() else {
-                return;
+                return true;
             };
+            turns += 1;
+            if turns > TURNS * (1 + self.living()) {
+                return false;
+            }
             task.queued.store(false, Ordering::SeqCst);
             let waker = Waker::from(task.clone());
             let ended = match &mut *locked(&task.future) {
@@ -70,6 +80,7 @@ impl Executor {
                 locked(&self.shared.living).remove(&task.id);
             }
         }
+        true
     }
 
     /// Drops every task where it stands, as SIGKILL does.

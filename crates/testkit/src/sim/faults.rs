@@ -6,7 +6,7 @@ use podwalk_engine::id::PodId;
 use podwalk_engine::step::Step;
 
 /// Where an effect can be hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
     /// Taking the step.
     Apply,
@@ -41,7 +41,7 @@ pub enum Mishap {
 }
 
 /// One thing that goes wrong.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// At which step.
     pub step: Step,
@@ -75,6 +75,15 @@ impl Fault {
         Self {
             times: None,
             ..Self::once(step, site, mishap)
+        }
+    }
+
+    /// The same, at most so often.
+    #[must_use]
+    pub fn at_most(self, times: u32) -> Self {
+        Self {
+            times: Some(times),
+            ..self
         }
     }
 

@@ -1,4 +1,7 @@
 //! What the effects leave behind.
+//!
+//! The host is the only truth: the oracle looks here, never at what somebody
+//! says is here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +34,15 @@ pub enum Thing {
     RuntimeState,
     /// The sandbox's process.
     Sandbox,
+    /// Something of an embedder's own rung.
+    Own {
+        /// Whose step makes it.
+        step: Step,
+        /// What it is.
+        name: &'static str,
+        /// How long it lives.
+        lifetime: Lifetime,
+    },
 }
 
 impl Thing {
@@ -42,6 +54,7 @@ impl Thing {
             Thing::Loopback => Step::ReadyNetwork,
             Thing::Address(_) | Thing::Interface(_) => Step::ConfigureCni,
             Thing::RuntimeState | Thing::Sandbox => Step::Start,
+            Thing::Own { step, .. } => step,
         }
     }
 
@@ -49,6 +62,7 @@ impl Thing {
     pub fn lifetime(self) -> Lifetime {
         match self {
             Thing::Address(_) => Lifetime::OnDisk,
+            Thing::Own { lifetime, .. } => lifetime,
             _ => Lifetime::UntilReboot,
         }
     }
@@ -60,8 +74,11 @@ impl Thing {
 
 /// One change to the host. The parts of an effect that nothing can part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
+pub enum Change {
+    /// The thing is there. Made over itself, most things are stacked, which is
+    /// noted as wrong.
     Make(Thing),
+    /// The thing is gone, if it was there.
     Take(Thing),
     /// A sandbox that takes the network away from its namespace.
     MakeGreedy,

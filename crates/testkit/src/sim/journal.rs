@@ -1,6 +1,7 @@
 //! A journal that remembers what the platter has.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use podwalk_engine::id::PodId;
@@ -8,10 +9,26 @@ use podwalk_engine::pod::{Obituary, Pod, fold};
 use podwalk_engine::ports::{BoxFuture, Durability, Journal, JournalError, Replay};
 use podwalk_engine::record::Entry;
 
-use crate::sim::Points;
+use crate::sim::{Point, Points};
 
 /// How many pods that are gone are remembered.
 const GRAVES: usize = 1000;
+
+/// A journal of an embedder's own that can be made to die. The harness opens it
+/// anew after each crash, and compares what it replays with what it must hold.
+///
+/// Its futures run on the harness's executor, one thread, and must not wait for
+/// anything outside.
+pub trait Mortal: Journal {
+    /// Another process opens it; the last one may have died by SIGKILL. What it
+    /// finds is on the platter then.
+    fn reopen(&self);
+
+    /// Power is lost: of the operations (appends, compactions, burials) since
+    /// the last one that asked for [`Durability::Power`], the first `kept` are
+    /// there all the same, and the others are gone.
+    fn lose_power(&self, kept: usize);
+}
 
 /// A journal in memory that can lose power: what was only handed to the kernel
 /// may then be gone, from some moment on.
@@ -19,6 +36,17 @@ const GRAVES: usize = 1000;
 pub struct CrashJournal {
     points: Points,
     state: Arc<Mutex<State>>,
+    proved: Option<Proved>,
+}
+
+/// The journal that is proved; this one is its shadow.
+#[derive(Clone)]
+struct Proved(Arc<dyn Mortal>);
+
+impl fmt::Debug for Proved {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a journal that is proved")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,10 +79,11 @@ pub struct Refusal {
 }
 
 impl CrashJournal {
-    pub(crate) fn new(points: Points) -> Self {
+    pub(crate) fn new(points: Points, proved: Option<Arc<dyn Mortal>>) -> Self {
         Self {
             points,
             state: Arc::default(),
+            proved: proved.map(Proved),
         }
     }
 
@@ -93,21 +122,29 @@ impl CrashJournal {
         self.state().broken.clone()
     }
 
-    /// A new process opens it.
+    /// A new process opens it, and puts what it finds on the platter.
     pub(crate) fn reopen(&self) {
-        self.state().epoch += 1;
+        let mut state = self.state();
+        state.epoch += 1;
+        state.platter = state.operations.len();
+        drop(state);
+        if let Some(Proved(proved)) = &self.proved {
+            proved.reopen();
+        }
     }
 
     /// Power is lost: of what is not on the platter, so many operations are
     /// there all the same.
     pub(crate) fn lose_power(&self, kept: usize) {
         let mut state = self.state();
-        let left = state
-            .platter
-            .saturating_add(kept)
-            .min(state.operations.len());
+        let unsynced = state.operations.len() - state.platter;
+        let kept = kept.min(unsynced);
+        let left = state.platter + kept;
         state.operations.truncate(left);
         state.platter = left;
+        if let Some(Proved(proved)) = &self.proved {
+            proved.lose_power(kept);
+        }
     }
 
     /// A pod as the records say that are this durable.
@@ -148,12 +185,15 @@ impl CrashJournal {
         operation: Operation,
         durability: Durability,
     ) -> Result<(), JournalError> {
-        self.points.pass("journal.before").await;
+        self.points.pass(Point::JournalBefore).await;
+        if let Some(Proved(proved)) = &self.proved {
+            hand_over(&**proved, operation.clone(), durability).await?;
+        }
         self.take(operation)?;
-        self.points.pass("journal.handed-over").await;
+        self.points.pass(Point::JournalHandedOver).await;
         if durability == Durability::Power {
             self.sync();
-            self.points.pass("journal.on-the-platter").await;
+            self.points.pass(Point::JournalOnThePlatter).await;
         }
         Ok(())
     }
@@ -192,10 +232,24 @@ impl Journal for CrashJournal {
     }
 
     fn replay(&self) -> BoxFuture<'_, Result<Replay, JournalError>> {
-        Box::pin(async { Ok(self.contents()) })
+        Box::pin(async {
+            let Some(Proved(proved)) = &self.proved else {
+                return Ok(self.contents());
+            };
+            let replay = proved.replay().await?;
+            let (found, due) = (format!("{replay:?}"), format!("{:?}", self.contents()));
+            if found != due {
+                let broken = format!("the journal replays {found} and must hold {due}");
+                self.state().broken.push(broken);
+            }
+            Ok(replay)
+        })
     }
 
     fn read(&self, pod: PodId) -> BoxFuture<'_, Result<Vec<Entry>, JournalError>> {
+        if let Some(Proved(proved)) = &self.proved {
+            return proved.read(pod);
+        }
         Box::pin(async move {
             let mut pods = self.contents().pods.into_iter();
             let found = pods.find(|(id, _)| *id == pod);
@@ -222,6 +276,19 @@ impl Journal for CrashJournal {
 
     fn epoch(&self) -> u64 {
         self.state().epoch
+    }
+}
+
+/// Asks a journal for an operation.
+async fn hand_over(
+    journal: &dyn Mortal,
+    operation: Operation,
+    durability: Durability,
+) -> Result<(), JournalError> {
+    match operation {
+        Operation::Append(batch) => journal.append(batch, durability).await,
+        Operation::Compact(snapshot) => journal.compact(snapshot).await,
+        Operation::Bury(obituary) => journal.bury(*obituary).await,
     }
 }
 

@@ -15,13 +15,13 @@ use podwalk_engine::recovery::RecoveryPlan;
 use podwalk_engine::spec::PodSpec;
 
 use crate::sim::rungs::Ground;
-use crate::sim::{CrashJournal, Executor, Faults, Points, SimClock, SimHost};
+use crate::sim::{CrashJournal, Executor, Faults, Points, SimClock, SimHost, World};
 
 /// How often time may go on before whoever waits is given up.
 const PATIENCE: u32 = 10_000;
 
 /// How a machine is made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setup {
     /// How many attachments a pod of mode `cni` has.
     pub attachments: u32,
@@ -62,6 +62,8 @@ pub struct Node {
     pub points: Points,
     /// What goes wrong on it.
     pub faults: Faults,
+    /// What stands on it.
+    pub world: World,
     executor: Executor,
 }
 
@@ -95,6 +97,15 @@ pub enum Ended<T> {
 }
 
 impl<T> Ended<T> {
+    /// What follows an answer.
+    pub fn then<U>(self, next: impl FnOnce(T) -> Ended<U>) -> Ended<U> {
+        match self {
+            Ended::Answered(answer) => next(answer),
+            Ended::Crashed => Ended::Crashed,
+            Ended::Stuck => Ended::Stuck,
+        }
+    }
+
     /// The answer.
     ///
     /// # Panics
@@ -143,12 +154,18 @@ impl<T> Asked<T> {
 }
 
 impl Node {
-    /// A fresh machine.
+    /// A fresh machine with the harness's own parts.
     pub fn new(setup: Setup) -> Self {
+        Self::of(&World::default(), setup)
+    }
+
+    /// A fresh machine with these parts.
+    pub fn of(world: &World, setup: Setup) -> Self {
         let (clock, points) = (SimClock::default(), Points::default());
         Self {
             host: SimHost::new(clock.clone()),
-            journal: CrashJournal::new(points.clone()),
+            journal: CrashJournal::new(points.clone(), world.journal()),
+            world: world.clone(),
             faults: Faults::default(),
             executor: Executor::new(setup.seed),
             setup,
@@ -159,7 +176,7 @@ impl Node {
 
     /// What the engine is made of, to be put together otherwise.
     pub fn parts(&self) -> Parts {
-        Parts {
+        let parts = Parts {
             journal: Arc::new(self.journal.clone()),
             rungs: self.ground().rungs(),
             clock: Arc::new(self.clock.clone()),
@@ -169,7 +186,8 @@ impl Node {
                 policy: self.setup.policy,
                 recovery_at_once: self.setup.recovery_at_once,
             },
-        }
+        };
+        self.world.build(self, parts)
     }
 
     /// What the rungs stand on.
@@ -187,25 +205,19 @@ impl Node {
     /// Starts a daemon; its recovery is not begun.
     pub fn open(&self) -> Ended<Result<(Engine, RecoveryPlan), EngineError>> {
         self.journal.reopen();
-        self.run(Engine::open(self.parts()))
+        self.run(Engine::open_deciding(self.parts(), self.world.decide()))
     }
 
     /// Starts a daemon and lets it recover.
     pub fn boot(&self) -> Ended<(Engine, RecoveryReport)> {
-        let opened = match self.open() {
-            Ended::Answered(opened) => opened,
-            Ended::Crashed => return Ended::Crashed,
-            Ended::Stuck => return Ended::Stuck,
-        };
-        let Ok((engine, plan)) = opened else {
-            return Ended::Stuck;
-        };
-        let recovering = engine.clone();
-        match self.run(async move { recovering.recover(&plan).await }) {
-            Ended::Answered(report) => Ended::Answered((engine, report)),
-            Ended::Crashed => Ended::Crashed,
-            Ended::Stuck => Ended::Stuck,
-        }
+        self.open().then(|opened| {
+            let Ok((engine, plan)) = opened else {
+                return Ended::Stuck;
+            };
+            let recovering = engine.clone();
+            let recovered = self.run(async move { recovering.recover(&plan).await });
+            recovered.then(|report| Ended::Answered((engine, report)))
+        })
     }
 
     /// Sets a call off, and does not wait for it.
@@ -240,17 +252,14 @@ impl Node {
 
     /// Waits for a call that is on its way.
     pub fn wait_for<T>(&self, asked: &Asked<T>) -> Ended<T> {
-        match self.until(|| asked.is_answered()) {
-            Ended::Answered(()) => asked.take().map_or(Ended::Stuck, Ended::Answered),
-            Ended::Crashed => Ended::Crashed,
-            Ended::Stuck => Ended::Stuck,
-        }
+        let answered = self.until(|| asked.is_answered());
+        answered.then(|()| asked.take().map_or(Ended::Stuck, Ended::Answered))
     }
 
     /// Lets time pass until something holds.
     pub fn until(&self, holds: impl Fn() -> bool) -> Ended<()> {
         for _ in 0..PATIENCE {
-            self.settle();
+            let rests = self.settle();
             if self.points.is_crashed() {
                 self.executor.kill();
                 return Ended::Crashed;
@@ -258,16 +267,17 @@ impl Node {
             if holds() {
                 return Ended::Answered(());
             }
-            if !self.clock.to_next_timer() {
+            if !rests || self.points.is_endless() || !self.clock.to_next_timer() {
                 return Ended::Stuck;
             }
         }
         Ended::Stuck
     }
 
-    /// Lets everybody act who can, while time stands still.
-    pub fn settle(&self) {
-        self.executor.run(|| self.points.is_crashed());
+    /// Lets everybody act who can, while time stands still. False when there is
+    /// no end to it.
+    pub fn settle(&self) -> bool {
+        self.executor.run(|| self.points.is_crashed())
     }
 
     /// Lets time pass, and everybody act meanwhile.

@@ -18,8 +18,8 @@ pub fn complaints(node: &Node, engine: &Engine) -> Vec<String> {
     complaints.extend(leaks(node, engine));
     for view in engine.list() {
         complaints.extend(missing(node, &view.pod));
-        complaints.extend(stalled(&view.pod));
     }
+    complaints.extend(stalled(engine));
     let quarantined = engine.quarantined().into_iter();
     complaints.extend(quarantined.map(|(pod, why)| format!("{pod} is quarantined: {why}")));
     complaints
@@ -74,6 +74,11 @@ fn missing(node: &Node, pod: &Pod) -> Vec<String> {
     if pod.exited.is_none() {
         expect(Step::Start, Thing::Sandbox);
     }
+    let ladder = pod.spec.network.ladder();
+    let own = node.world.own().iter();
+    for thing in own.filter(|thing| ladder.contains(&thing.step())) {
+        expect(thing.step(), *thing);
+    }
     if stands(Step::MountNetns) && pod.namespace != node.host.namespace(pod.id) {
         missing.push(format!("{} has another namespace than recorded", pod.id));
     }
@@ -84,8 +89,13 @@ fn missing(node: &Node, pod: &Pod) -> Vec<String> {
     missing
 }
 
-/// A pod that is neither as asked nor owes.
-fn stalled(pod: &Pod) -> Option<String> {
+/// Pods that are neither as asked nor owe.
+pub fn stalled(engine: &Engine) -> Vec<String> {
+    let pods = engine.list().into_iter();
+    pods.filter_map(|view| stalls(&view.pod)).collect()
+}
+
+fn stalls(pod: &Pod) -> Option<String> {
     let top = pod.spec.network.ladder().last().copied();
     let done = top.is_some_and(|top| pod.status(top) == Status::Done);
     let as_asked = match pod.goal {
@@ -94,7 +104,21 @@ fn stalled(pod: &Pod) -> Option<String> {
         Goal::Remove => false,
     };
     let stalled = !as_asked && pod.debts.is_empty();
-    stalled.then(|| format!("{} is neither as asked nor owes: {pod:?}", pod.id))
+    stalled.then(|| format!("{} is neither as asked nor owes: {}", pod.id, brief(pod)))
+}
+
+/// A pod in a line: its goal, and how each step stands.
+pub fn brief(pod: &Pod) -> String {
+    let steps = pod.spec.network.ladder().iter();
+    let steps: Vec<String> = steps
+        .map(|step| format!("{step} {:?}", pod.status(*step)))
+        .collect();
+    format!(
+        "goal {:?}, {}, {} debts",
+        pod.goal,
+        steps.join(", "),
+        pod.debts.len()
+    )
 }
 
 /// Whether everything above Created is undone.

@@ -1,16 +1,94 @@
 //! Where a crash would leave something different behind.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
+use podwalk_engine::step::Step;
+
+use crate::sim::Site;
 
 /// How often a walk steps aside at a point at which somebody was to act: the
 /// one who acts needs a few turns until what it does has arrived.
 const TURNS: u32 = 24;
+
+/// A place at which a run can die, or somebody can act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Point {
+    /// The journal is about to be handed something.
+    JournalBefore,
+    /// The kernel has it.
+    JournalHandedOver,
+    /// The platter has it.
+    JournalOnThePlatter,
+    /// Somewhere in an effect.
+    Effect {
+        /// Of which step.
+        step: Step,
+        /// Which side of it.
+        site: Site,
+        /// Of which attachment, if the effect is one's.
+        attachment: Option<u32>,
+        /// How far it has come.
+        at: Progress,
+    },
+    /// A place of an embedder's own.
+    Named(&'static str),
+}
+
+/// How far an effect has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Progress {
+    /// Nothing has happened.
+    Before,
+    /// It could go on without its daemon now; nothing has changed yet.
+    Begun,
+    /// So many of its changes have happened.
+    Changed(usize),
+    /// All of it has happened, and nobody was told.
+    End,
+}
+
+impl From<&'static str> for Point {
+    fn from(name: &'static str) -> Self {
+        Self::Named(name)
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JournalBefore => out.write_str("journal.before"),
+            Self::JournalHandedOver => out.write_str("journal.handed-over"),
+            Self::JournalOnThePlatter => out.write_str("journal.on-the-platter"),
+            Self::Effect {
+                step,
+                site,
+                attachment,
+                at,
+            } => {
+                write!(out, "{step}.{site:?}")?;
+                if let Some(attachment) = attachment {
+                    write!(out, ".{attachment}")?;
+                }
+                match at {
+                    Progress::Before => out.write_str(".before"),
+                    Progress::Begun => out.write_str(".begun"),
+                    Progress::Changed(changes) => write!(out, ".{changes}"),
+                    Progress::End => out.write_str(".end"),
+                }
+            }
+            Self::Named(name) => out.write_str(name),
+        }
+    }
+}
+
+/// A life that passes so many points walks in a circle.
+const ENDLESS: u64 = 50_000;
 
 /// Counts the places that a run passes, and stops it at the one asked for.
 #[derive(Debug, Clone, Default)]
@@ -23,10 +101,10 @@ struct Counter {
     passed: u64,
     crash_at: Option<u64>,
     crash_at_name: Option<String>,
-    crashed_at: Option<String>,
+    crashed_at: Option<Point>,
     acts: BTreeMap<u64, oneshot::Sender<()>>,
     named: Vec<(String, oneshot::Sender<()>)>,
-    reached: BTreeMap<String, u64>,
+    reached: BTreeMap<Point, u64>,
 }
 
 /// One passing of a point. Ends at once, unless this is where the run dies.
@@ -61,21 +139,21 @@ impl Points {
     }
 
     /// Passes a point. From the one at which the run dies nobody returns.
-    pub fn pass(&self, name: impl Into<String>) -> Passing {
-        let name = name.into();
+    pub fn pass(&self, point: impl Into<Point>) -> Passing {
+        let point = point.into();
         let mut counter = self.counter();
         counter.passed += 1;
-        match counter.reached.get_mut(&name) {
-            Some(times) => *times += 1,
-            None => drop(counter.reached.insert(name.clone(), 1)),
-        }
-        let by_name = counter.crash_at_name.as_ref() == Some(&name);
+        *counter.reached.entry(point).or_default() += 1;
+        let wanted = counter.crash_at_name.as_ref();
+        let by_name = wanted.is_some_and(|name| *name == point.to_string());
         if by_name || counter.crash_at == Some(counter.passed) {
-            counter.crashed_at = Some(name.clone());
+            counter.crashed_at = Some(point);
         }
         let passed = counter.passed;
         let by_number = counter.acts.remove(&passed);
-        let by_name = counter.named.iter().position(|(wanted, _)| *wanted == name);
+        let named = counter.named.iter();
+        let mut places = named.map(|(wanted, _)| *wanted == point.to_string());
+        let by_name = places.position(|here| here);
         let by_name = by_name.map(|index| counter.named.remove(index).1);
         let acts: Vec<_> = by_number.into_iter().chain(by_name).collect();
         let turns = if acts.is_empty() { 0 } else { TURNS };
@@ -84,7 +162,7 @@ impl Points {
             let _ = act.send(());
         }
         Passing {
-            dead: counter.crashed_at.is_some(),
+            dead: counter.crashed_at.is_some() || counter.passed >= ENDLESS,
             turns,
         }
     }
@@ -114,13 +192,18 @@ impl Points {
         self.counter().crashed_at.is_some()
     }
 
+    /// Whether this life walks in a circle; it was stopped there.
+    pub fn is_endless(&self) -> bool {
+        self.counter().passed >= ENDLESS
+    }
+
     /// Where this life ended, if it did.
-    pub fn crashed_at(&self) -> Option<String> {
-        self.counter().crashed_at.clone()
+    pub fn crashed_at(&self) -> Option<Point> {
+        self.counter().crashed_at
     }
 
     /// How often each point was passed, in all lives.
-    pub fn reached(&self) -> BTreeMap<String, u64> {
+    pub fn reached(&self) -> BTreeMap<Point, u64> {
         self.counter().reached.clone()
     }
 }

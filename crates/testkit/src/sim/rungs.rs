@@ -4,6 +4,11 @@
 //! and between them. Every rung checks first that the journal knows what is
 //! about to happen, as durably as the effect itself lives (design, section 3,
 //! rule 1), and notes it on the host when it does not.
+//!
+//! A rung of an embedder's own is made of the same: [`Ground::apply`] and
+//! [`Ground::undo`] take a list of changes, [`Ground::probe`] a look at the
+//! host, [`Ground::quiet`] ends what is left of an effect. What goes wrong, goes
+//! on late or dies there, the ground sees to.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -23,8 +28,9 @@ use podwalk_engine::record::{
 use podwalk_engine::rungs::Rungs;
 use podwalk_engine::step::{Lifetime, NetworkMode, Step};
 
-use crate::sim::host::Change;
-use crate::sim::{CrashJournal, Faults, Mishap, Points, SimHost, Site, Thing};
+use crate::sim::{
+    Change, CrashJournal, Faults, Mishap, Passing, Point, Points, Progress, SimHost, Site, Thing,
+};
 
 /// How long an effect may take.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -72,22 +78,26 @@ impl Ground {
     }
 
     /// Sees the effect through, point by point, or as far as it is to come.
-    async fn run(&self, effect: Site, pod: &Pod, part: Part<'_>) -> Result<(), Mishap> {
+    async fn run(&self, site: Site, pod: &Pod, part: Part<'_>) -> Result<(), Mishap> {
         let Part {
             step, attachment, ..
         } = part;
-        let mishap = self.faults.strike(step, effect, pod.id, attachment);
-        let name = match attachment {
-            None => format!("{step}.{effect:?}"),
-            Some(attachment) => format!("{step}.{effect:?}.{attachment}"),
+        let mishap = self.faults.strike(step, site, pod.id, attachment);
+        let pass = |at| {
+            self.points.pass(Point::Effect {
+                step,
+                site,
+                attachment,
+                at,
+            })
         };
-        self.points.pass(format!("{name}.before")).await;
-        self.check_known(pod, step, effect);
+        pass(Progress::Before).await;
+        self.check_known(pod, step, site);
         let running = Running {
             host: self.host.clone(),
             effect: self.host.begin(pod.id, part.changes),
         };
-        self.points.pass(format!("{name}.begun")).await;
+        pass(Progress::Begun).await;
         let mut made = 0;
         loop {
             match mishap {
@@ -99,16 +109,16 @@ impl Ground {
                 break;
             }
             made += 1;
-            self.points.pass(format!("{name}.{made}")).await;
+            pass(Progress::Changed(made)).await;
         }
-        self.points.pass(format!("{name}.end")).await;
+        pass(Progress::End).await;
         self.host.end(running.effect);
         mishap.map_or(Ok(()), Err)
     }
 
-    fn check_known(&self, pod: &Pod, step: Step, effect: Site) {
+    fn check_known(&self, pod: &Pod, step: Step, site: Site) {
         let lasts = step.lifetime() == Lifetime::OnDisk && !pod.plan.is_empty();
-        let durability = match effect {
+        let durability = match site {
             Site::Apply if lasts => Durability::Power,
             _ => Durability::Process,
         };
@@ -119,28 +129,49 @@ impl Ground {
         }
     }
 
-    async fn quiet(&self, pod: &Pod, step: Step) -> Result<(), StepError> {
-        self.points.pass(format!("{step}.Quiet.begin")).await;
+    fn look(&self, step: Step, site: Site, at: Progress) -> Passing {
+        self.points.pass(Point::Effect {
+            step,
+            site,
+            attachment: None,
+            at,
+        })
+    }
+
+    /// Kills what is left of the pod's effects and sees it gone.
+    ///
+    /// # Errors
+    /// When it is to go wrong.
+    pub async fn quiet(&self, pod: &Pod, step: Step) -> Result<(), StepError> {
+        self.look(step, Site::Quiet, Progress::Before).await;
         match self.faults.strike(step, Site::Quiet, pod.id, None) {
             None => {}
             Some(Mishap::Hang { .. }) => std::future::pending().await,
             Some(_) => return Err(error("a process of it cannot be killed")),
         }
         self.host.quiet(pod.id);
-        self.points.pass(format!("{step}.Quiet.end")).await;
+        self.look(step, Site::Quiet, Progress::End).await;
         Ok(())
     }
 
-    async fn apply(&self, pod: &Pod, step: Step, changes: &[Change]) -> Result<bool, Failure> {
+    /// Takes a step: its changes happen one by one.
+    ///
+    /// # Errors
+    /// When it is to go wrong, after as many changes as that says.
+    pub async fn apply(&self, pod: &Pod, step: Step, changes: &[Change]) -> Result<(), Failure> {
         let part = Part {
             step,
             attachment: None,
             changes,
         };
-        applied(self.run(Site::Apply, pod, part).await)
+        applied(self.run(Site::Apply, pod, part).await).map(drop)
     }
 
-    async fn undo(&self, pod: &Pod, step: Step, changes: &[Change]) -> Result<(), StepError> {
+    /// Undoes a step: its changes happen one by one.
+    ///
+    /// # Errors
+    /// As for [`Ground::apply`].
+    pub async fn undo(&self, pod: &Pod, step: Step, changes: &[Change]) -> Result<(), StepError> {
         let part = Part {
             step,
             attachment: None,
@@ -150,7 +181,13 @@ impl Ground {
     }
 
     /// What a look would find, unless it is disturbed.
-    async fn probe<T>(&self, pod: &Pod, step: Step, found: impl FnOnce() -> Probe<T>) -> Probe<T> {
+    pub async fn probe<T>(
+        &self,
+        pod: &Pod,
+        step: Step,
+        found: impl FnOnce() -> Probe<T>,
+    ) -> Probe<T> {
+        self.look(step, Site::Probe, Progress::Before).await;
         match self.faults.strike(step, Site::Probe, pod.id, None) {
             Some(Mishap::Hang { .. }) => std::future::pending().await,
             Some(_) => Probe::Unknown,

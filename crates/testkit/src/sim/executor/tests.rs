@@ -1,5 +1,5 @@
 use super::*;
-use crate::sim::Points;
+use crate::sim::{Point, Points};
 
 /// Who ran, in order.
 fn order(seed: u64) -> Vec<u32> {
@@ -52,6 +52,6 @@ fn the_dead_do_not_run_on() {
     executor.run(|| points.is_crashed());
     assert_eq!(
         (points.passed(), points.crashed_at()),
-        (3, Some("here".to_owned()))
+        (3, Some(Point::Named("here")))
     );
 }

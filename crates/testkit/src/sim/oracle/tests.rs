@@ -99,9 +99,9 @@ fn a_pod_that_is_neither_as_asked_nor_owes_is_seen() {
     let pod = engine.get(pod_id(1)).unwrap().pod;
     let mut lost = (*pod).clone();
     lost.goal = Goal::Stop;
-    assert!(stalled(&lost).is_some());
+    assert!(stalls(&lost).is_some());
     lost.goal = Goal::Remove;
-    assert!(stalled(&lost).is_some());
-    assert!(stalled(&pod).is_none());
+    assert!(stalls(&lost).is_some());
+    assert!(stalls(&pod).is_none());
     assert_eq!(complaints(&node, &engine), Vec::<String>::new());
 }

@@ -1,0 +1,145 @@
+//! Schedules as Rust expressions, formatted as rustfmt would.
+
+use std::fmt;
+
+use podwalk_engine::decide::Policy;
+
+use crate::sim::schedule::{Call, Client, Death, Mode, Request, Schedule};
+use crate::sim::{Crash, Fault, Mishap, Setup, Site};
+
+/// Displays a schedule as an expression, indented as in the body of a function.
+pub(crate) struct Rust<'a>(pub(crate) &'a Schedule);
+
+impl fmt::Display for Rust<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schedule = self.0;
+        let defaults = Schedule::default();
+        writeln!(out, "Schedule {{")?;
+        if schedule.setup != defaults.setup {
+            writeln!(out, "        setup: {},", setup(&schedule.setup))?;
+        }
+        list(out, "faults", schedule.faults.iter().map(fault))?;
+        list(out, "clients", schedule.clients.iter().map(client))?;
+        list(out, "requests", schedule.requests.iter().map(request))?;
+        list(out, "deaths", schedule.deaths.iter().map(death))?;
+        if schedule.persistent {
+            writeln!(out, "        persistent: true,")?;
+        }
+        writeln!(out, "        ..Schedule::default()")?;
+        write!(out, "    }}")
+    }
+}
+
+fn list(
+    out: &mut fmt::Formatter<'_>,
+    name: &str,
+    items: impl ExactSizeIterator<Item = String>,
+) -> fmt::Result {
+    if items.len() == 0 {
+        return Ok(());
+    }
+    writeln!(out, "        {name}: vec![")?;
+    for item in items {
+        writeln!(out, "            {item},")?;
+    }
+    writeln!(out, "        ],")
+}
+
+fn setup(setup: &Setup) -> String {
+    let defaults = Setup::default();
+    let mut fields = Vec::new();
+    if setup.attachments != defaults.attachments {
+        fields.push(format!("attachments: {}", setup.attachments));
+    }
+    if setup.consumes_network {
+        fields.push("consumes_network: true".to_owned());
+    }
+    if setup.policy != defaults.policy {
+        fields.push(format!("policy: {}", policy(&setup.policy)));
+    }
+    if setup.recovery_at_once != defaults.recovery_at_once {
+        fields.push(format!("recovery_at_once: {}", setup.recovery_at_once));
+    }
+    if setup.seed != defaults.seed {
+        fields.push(format!("seed: {}", setup.seed));
+    }
+    fields.push("..Setup::default()".to_owned());
+    format!("Setup {{ {} }}", fields.join(", "))
+}
+
+fn policy(policy: &Policy) -> String {
+    format!(
+        "Policy {{ resume: {}, attempts: {}, debt_grace: Duration::from_millis({}) }}",
+        policy.resume,
+        policy.attempts,
+        policy.debt_grace.as_millis()
+    )
+}
+
+fn fault(fault: &Fault) -> String {
+    let site = match fault.site {
+        Site::Apply => "Apply",
+        Site::Undo => "Undo",
+        Site::Probe => "Probe",
+        Site::Quiet => "Quiet",
+    };
+    let mishap = match fault.mishap {
+        Mishap::Fail { after } => format!("Mishap::Fail {{ after: {after} }}"),
+        Mishap::LoseAnswer => "Mishap::LoseAnswer".to_owned(),
+        Mishap::Hang { after } => format!("Mishap::Hang {{ after: {after} }}"),
+        Mishap::Nonsense => "Mishap::Nonsense".to_owned(),
+    };
+    let made = match fault.times {
+        Some(1) => "once",
+        _ => "for_ever",
+    };
+    let attachment = fault
+        .attachment
+        .map_or(String::new(), |number| format!(".of_attachment({number})"));
+    let times = match fault.times {
+        Some(times) if times != 1 => format!(".at_most({times})"),
+        _ => String::new(),
+    };
+    format!(
+        "Fault::{made}(Step::{:?}, Site::{site}, {mishap}){attachment}{times}",
+        fault.step
+    )
+}
+
+fn client(client: &Client) -> String {
+    let mode = match client.mode {
+        Mode::Cni => "Mode::Cni".to_owned(),
+        Mode::Alone => "Mode::Alone".to_owned(),
+        Mode::Host => "Mode::Host".to_owned(),
+        Mode::GuestOf(owner) => format!("Mode::GuestOf({owner})"),
+    };
+    let calls: Vec<String> = client.calls.iter().map(|one| call(*one)).collect();
+    format!(
+        "Client {{ mode: {mode}, calls: vec![{}] }}",
+        calls.join(", ")
+    )
+}
+
+fn call(call: Call) -> String {
+    format!("Call::{call:?}")
+}
+
+fn request(request: &Request) -> String {
+    format!(
+        "Request {{ life: {}, point: {}, client: {}, call: {} }}",
+        request.life,
+        request.point,
+        request.client,
+        call(request.call)
+    )
+}
+
+fn death(death: &Death) -> String {
+    let crash = match death.crash {
+        Crash::Kill { strays } => format!("Crash::Kill {{ strays: {strays} }}"),
+        Crash::Power { kept, disk_lost } => {
+            format!("Crash::Power {{ kept: {kept}, disk_lost: {disk_lost} }}")
+        }
+    };
+    format!("Death {{ point: {}, crash: {crash} }}", death.point)
+}
