@@ -207,8 +207,23 @@ fn every_dependency_comes_from_the_public_registry() {
         .map(str::to_owned)
         .collect();
     expect_none("sources other than crates.io", &found);
-    let has_own = files().iter().any(|path| path.starts_with(".cargo"));
-    assert!(!has_own, "a .cargo directory redirects everybody's cargo");
+    let of_cargo = |path: &&PathBuf| {
+        let directory = path.parent().and_then(Path::file_name);
+        directory.is_some_and(|name| name == ".cargo")
+            && path.file_stem() == Some("config".as_ref())
+    };
+    let redirects = |path: &&PathBuf| {
+        let text = read(path);
+        path.starts_with(".cargo") || text.contains("source") || text.contains("regist")
+    };
+    let files = files();
+    let found: Vec<String> = files
+        .iter()
+        .filter(of_cargo)
+        .filter(redirects)
+        .map(|path| path.display().to_string())
+        .collect();
+    expect_none("configurations that redirect everybody's cargo", &found);
 }
 
 fn cargo(arguments: &[&str]) -> String {
