@@ -44,7 +44,7 @@ tables! {
     sigkill_in_a_resumption_after_a_cut_between_plugins: V1, resume("cni.add.plugin-done#1", some(0, 3));
     sigkill_in_a_resumption_after_a_cut_behind_the_network: V1, resume("cni.add.plugin-done#2", some(1, 5));
     sigkill_in_a_resumption_after_a_cut_in_the_runtime: V1, resume("oci.create.spawned#1", some(2, 5));
-    sigkill_in_a_resumption_after_a_cut_before_the_last_record: V2, resume("oci.started#1", some(3, 5));
+    sigkill_in_a_resumption_after_a_cut_before_the_last_record: V2, resume("oci.started#1", some(1, 2));
 
     scenario_53_a_start_that_a_plugin_fails_is_never_resumed_upward: V2, plugin_fails(some(0, 1));
     sigkill_in_the_undo_of_a_start_that_the_runtime_fails: V1, runtime_fails(some(0, 3));

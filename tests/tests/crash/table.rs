@@ -177,7 +177,10 @@ pub(super) fn rows(
     let moments = table.record(story)?;
     let begin = moments.iter().position(|one| one.point.starts_with(from));
     let begin = begin.with_context(|| format!("no {from} among {moments:?}"))?;
-    let chosen = moments[begin..].iter().skip(first).step_by(of);
+    let moments = &moments[begin..];
+    let marked: BTreeSet<&str> = moments.iter().map(|one| one.point.as_str()).collect();
+    ensure!(marked.len() > 15, "only {marked:?} are marked");
+    let chosen = moments.iter().skip(first).step_by(of);
     let (mut count, mut again) = (0, 0);
     let (mut points, mut failures) = (BTreeSet::new(), Vec::new());
     for moment in chosen {
@@ -206,7 +209,6 @@ pub(super) fn rows(
         counts::add(&format!("crash-point/{point}"), 1)?;
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    ensure!(points.len() > 5, "only {points:?}");
     Ok(())
 }
 
