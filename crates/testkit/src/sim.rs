@@ -15,10 +15,28 @@
 //!    deadline has passed, is not over: its other changes happen later, unless
 //!    it is quieted first.
 //! 5. [`oracle`] compares the host with the journal: nothing without an owner,
-//!    no owner without its thing. [`explore`] puts all of it together.
+//!    no owner without its thing.
+//! 6. A [`Schedule`] writes a run down, a [`World`] carries it out, and explores
+//!    all that are like it.
 //!
 //! Nothing here is special to Podwalk's own rungs: a journal or a rung of an
-//! embedder's own can be put in the place of ours.
+//! embedder's own can be put in the place of ours. What cannot be written as a
+//! schedule is done by hand:
+//!
+//! ```
+//! use podwalk_testkit::sim::{Crash, Ended, Node, Setup, oracle, pod_id, pod_spec};
+//!
+//! let node = Node::new(Setup::default());
+//! let (engine, _) = node.boot().answer();
+//! let start = node.ask(async move { engine.start(pod_id(1), pod_spec("web")).await });
+//! node.arm(Some(20)); // somewhere in the walk
+//! assert!(matches!(node.wait_for(&start), Ended::Crashed));
+//! node.crash(Crash::Kill { strays: true });
+//!
+//! let (engine, _) = node.boot().answer();
+//! node.host.let_strays_finish();
+//! assert_eq!(oracle::complaints(&node, &engine), Vec::<String>::new());
+//! ```
 
 mod claims;
 mod clock;
@@ -47,6 +65,7 @@ pub use journal::{CrashJournal, Mortal, Refusal};
 pub use node::{Asked, Crash, Ended, Node, Setup, pod_id, pod_spec};
 pub use points::{Passing, Point, Points, Progress};
 pub use run::Run;
+pub use rungs::Ground;
 pub use schedule::{Call, Client, Death, Mode, Request, Schedule};
 pub use shrink::Counterexample;
 pub use world::World;

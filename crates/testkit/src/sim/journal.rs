@@ -190,9 +190,16 @@ impl CrashJournal {
             hand_over(&**proved, operation.clone(), durability).await?;
         }
         self.take(operation)?;
-        self.points.pass(Point::JournalHandedOver).await;
-        if durability == Durability::Power {
+        let durable = durability == Durability::Power;
+        // A journal that is proved does both in one: no crash comes between.
+        if durable && self.proved.is_some() {
             self.sync();
+        }
+        self.points.pass(Point::JournalHandedOver).await;
+        if durable && self.proved.is_none() {
+            self.sync();
+        }
+        if durable {
             self.points.pass(Point::JournalOnThePlatter).await;
         }
         Ok(())

@@ -195,7 +195,8 @@ impl Ground {
         }
     }
 
-    fn plan(&self, pod: &Pod) -> Vec<PlannedAttachment> {
+    /// The network plan of a pod, which ReadyNetwork answers with.
+    pub fn plan(&self, pod: &Pod) -> Vec<PlannedAttachment> {
         let attachments = match pod.spec.network {
             NetworkMode::Cni => self.attachments,
             _ => 0,
