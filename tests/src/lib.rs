@@ -17,6 +17,9 @@
 //!    pod in it.
 //! 6. At the end the oracle names whatever was not there at the beginning.
 //!
+//! Two more are for what comes without a warning: [`crash`] ends a daemon at a point that the code
+//! marks, and [`machine`] puts a machine into the node that can be rebooted.
+//!
 //! # Invariants
 //!
 //! - **The machine is untouched.** Everything but a node's cgroups goes with its namespaces, however
