@@ -54,3 +54,6 @@ impl Pod {
             .map(|(name, _)| *name)
     }
 }
+
+#[cfg(test)]
+mod tests;
