@@ -25,7 +25,7 @@ use crate::meta::Meta;
 use crate::open::{self, SledFailure, guarded};
 use crate::point::point;
 use crate::shared::{Health, Shared, count};
-use crate::space;
+use crate::{directory, snapshot, space};
 
 /// The most payload between two barriers, bytes.
 pub const BARRIER_BYTES: usize = 384 << 10;
@@ -247,12 +247,8 @@ impl Committer {
         point!("store.synced");
         self.unsynced = 0;
         count(&self.shared.counters.barriers, 1);
-        let mark = Mark {
-            epoch: self.epoch,
-            batches: self.meta.batches,
-        };
         // One that could not be set leaves an older one, which is true as well.
-        let _ = self.mark.set(mark);
+        let _ = self.mark.set(Mark::of(self.epoch, &self.meta));
         Ok(())
     }
 
@@ -296,10 +292,15 @@ impl Committer {
     /// sled's handle keeps an error for ever, so that it is opened anew, in
     /// this process, as soon as there is space.
     fn reopen(&mut self) -> Answer {
+        let dir = self.shared.options.dir.clone();
         let sled_dir = self.shared.options.sled_dir();
         // Also deletes what a snapshot that met the full disk has left.
-        if let Err(error) = open::prepare(&sled_dir) {
-            return Err(self.full(error.to_string()));
+        let prepared = open::prepare(&sled_dir);
+        if let Err(error) = prepared.and_then(|_| snapshot::keep(&dir, &sled_dir)) {
+            return Err(match error.is_failed_sync() {
+                true => self.poison(error.to_string()),
+                false => self.full(error.to_string()),
+            });
         }
         point!("store.reopening");
         let begun = Instant::now();
@@ -327,6 +328,11 @@ impl Committer {
     fn reopened(&mut self, took: Duration) -> Answer {
         // What the taking back wrote is small; a barrier ends all doubt.
         self.barrier()?;
+        if let Err(error) = directory::sync(&self.shared.options.sled_dir()) {
+            return Err(self.poison(error.to_string()));
+        }
+        // One that stays does no harm: the next opening replaces it.
+        let _ = snapshot::release(&self.shared.options.dir);
         self.shared.set_health(Health::Sound);
         count(&self.shared.counters.reopenings, 1);
         tracing::info!(?took, "the journal's disk has space again: it goes on");

@@ -83,8 +83,7 @@ pub enum Warning {
         /// What was found.
         found: Census,
     },
-    /// The bookkeeping is missing. After a crash during the very first
-    /// opening, which wrote nothing else, this is harmless.
+    /// The bookkeeping is missing. Every store is made with it.
     #[error("the journal has lost its bookkeeping; {} values are there: look for orphans on the host", found.pairs)]
     CensusMissing {
         /// What was found.
@@ -144,6 +143,12 @@ impl Warning {
 }
 
 impl OpenError {
+    /// Whether a sync has failed: then nobody knows what is on the platter, and
+    /// a second one that succeeds would say nothing.
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        matches!(self, Self::Io { action: "sync", .. })
+    }
+
     /// An [`OpenError::Io`] in waiting: for `map_err`.
     pub(crate) fn io(
         action: &'static str,

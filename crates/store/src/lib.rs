@@ -23,10 +23,12 @@
 //!    does so unasked.
 //! 5. Only then are the callers answered.
 //!
-//! Opening is as strict ([`SledJournal::open`]): lock, naming the holder;
-//! delete what an interrupted opening has left; look for space; let sled open
-//! and read everything once, on a thread with a deadline; sync its files and
-//! their directories; compare the bookkeeping and the mark; count the opening.
+//! Opening is as strict ([`SledJournal::open`]): lock, naming the holder; make
+//! the store, under another name until it is whole, where there is none;
+//! delete what an interrupted opening has left; look for space; copy sled's
+//! snapshot of its page table; let sled open and read everything once, on a
+//! thread with a deadline; sync its files and their directories, and delete
+//! the copy; compare the bookkeeping and the mark; count the opening.
 //!
 //! What holds, whatever happens:
 //!
@@ -57,6 +59,7 @@ pub mod format;
 mod change;
 mod committer;
 mod copy;
+mod directory;
 mod error;
 mod graves;
 mod handle;
@@ -74,6 +77,7 @@ mod samples;
 mod scan;
 mod shared;
 mod sled_journal;
+mod snapshot;
 mod space;
 #[cfg(test)]
 mod strategies;

@@ -12,6 +12,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::meta::Meta;
+
 const MAGIC: [u8; 4] = *b"PWLM";
 /// Magic, epoch, batches, checksum.
 const BYTES: usize = 24;
@@ -26,6 +28,14 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
+    /// That the batches of this bookkeeping are on the platter.
+    pub(crate) fn of(epoch: u64, meta: &Meta) -> Self {
+        Self {
+            epoch,
+            batches: meta.batches,
+        }
+    }
+
     fn bytes(&self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         bytes[..4].copy_from_slice(&MAGIC);

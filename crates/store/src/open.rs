@@ -15,7 +15,7 @@ use crate::mark::{Mark, MarkFile};
 use crate::meta::{Census, Meta};
 use crate::point::point;
 use crate::scan::{self, Scan};
-use crate::space;
+use crate::{directory, snapshot, space};
 
 /// How large sled's segments are: fixed when the file is made. The barrier
 /// bound rests on it (see the committer).
@@ -85,10 +85,12 @@ pub(crate) struct Opened {
 /// [`OpenError`]. No record is lost by a refused or interrupted opening.
 pub(crate) fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
     let sled_dir = options.sled_dir();
-    fs::create_dir_all(&sled_dir).map_err(OpenError::io("make", &sled_dir))?;
+    fs::create_dir_all(&options.dir).map_err(OpenError::io("make", &options.dir))?;
     let lock = LockFile::take(&options.lock_path())?;
     point!("store.locked");
+    create_if_missing(options)?;
     let mut warnings = prepare(&sled_dir)?;
+    snapshot::keep(&options.dir, &sled_dir)?;
     point!("store.swept");
     let mark = read_mark(options)?;
     let existing = open_data(&sled_dir)?;
@@ -104,6 +106,7 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
     let mark_file =
         MarkFile::open(&options.mark_path()).map_err(OpenError::io("open", options.mark_path()))?;
     sync_all(&options.dir, &sled_dir)?;
+    snapshot::release(&options.dir)?;
     point!("store.created");
     let meta = Meta {
         batches: loaded.meta.map_or(0, |meta| meta.batches),
@@ -114,9 +117,8 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
     data.sync_data()
         .map_err(OpenError::io("sync", data_path(&sled_dir)))?;
     point!("store.counted");
-    let batches = meta.batches;
     mark_file
-        .set(Mark { epoch, batches })
+        .set(Mark::of(epoch, &meta))
         .and_then(|()| mark_file.sync())
         .map_err(OpenError::io("write", options.mark_path()))?;
     point!("store.opened");
@@ -130,6 +132,29 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         report: report(&loaded.scan, warnings),
         scan: loaded.scan,
     })
+}
+
+/// A store comes into being whole: sled makes it under another name, it is
+/// synced, and then renamed. One that was cut while sled made it would never
+/// open again, and nothing was ever in it.
+fn create_if_missing(options: &OpenOptions) -> Result<(), OpenError> {
+    let sled_dir = options.sled_dir();
+    let fresh = options.dir.join("sled.new");
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh).map_err(OpenError::io("delete", &fresh))?;
+    }
+    if sled_dir.exists() {
+        return Ok(());
+    }
+    require_space(&options.dir, None)?;
+    fs::create_dir(&fresh).map_err(OpenError::io("make", &fresh))?;
+    let loaded = load(&fresh, options.cache_bytes, options.deadline)?;
+    record_opening(&loaded.db, Meta::default(), 0).map_err(|failure| refused(&fresh, failure))?;
+    drop(loaded);
+    sync_all(&options.dir, &fresh)?;
+    point!("store.made");
+    fs::rename(&fresh, &sled_dir).map_err(OpenError::io("rename", &fresh))?;
+    directory::sync(&options.dir)
 }
 
 /// How far the journal has been, by its mark.
@@ -163,7 +188,7 @@ pub(crate) fn prepare(sled_dir: &Path) -> Result<Vec<Warning>, OpenError> {
         }
         None => None,
     };
-    sync_dir(sled_dir)?;
+    directory::sync(sled_dir)?;
     require_space(sled_dir, existing)?;
     Ok(swept)
 }
@@ -215,18 +240,12 @@ fn sync_all(dir: &Path, sled_dir: &Path) -> Result<(), OpenError> {
             .and_then(|file| file.sync_all())
             .map_err(OpenError::io("sync", path))?;
     }
-    sync_dir(sled_dir)?;
-    sync_dir(dir)?;
+    directory::sync(sled_dir)?;
+    directory::sync(dir)?;
     match dir.parent() {
-        Some(parent) if parent != Path::new("") => sync_dir(parent),
+        Some(parent) if parent != Path::new("") => directory::sync(parent),
         _ => Ok(()),
     }
-}
-
-fn sync_dir(path: &Path) -> Result<(), OpenError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(OpenError::io("sync", path))
 }
 
 /// What one pass over an open store has found.
