@@ -38,6 +38,7 @@ pub mod conflist;
 pub mod counts;
 pub mod crash;
 pub mod daemon;
+pub mod dice;
 pub mod machine;
 pub mod node;
 pub mod oracle;
