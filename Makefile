@@ -1,11 +1,13 @@
 # What there is to do here. Everything runs on Debian 12 with Rust, as root: the tests make
 # namespaces, mounts and cgroups, all in test nodes of their own.
 #
-#   make test    everything: setup, build, lint, all tests
+#   make test    everything: setup, build, lint, all tests, each fuzz target for FUZZ_SECONDS
 #   make demo    a story with three pods, a crash and its recovery
 #   make lint    format, clippy, dependencies (if cargo-deny is there), house rules
 #   make deny    dependencies: licences, bans, sources, advisories
+#   make soak    the same proofs for SOAK_MINUTES, or until ten million schedules and 2,000 rounds
 #   make fuzz    each fuzz target for FUZZ_SECONDS
+#   make mutants whether the tests notice mutants of the engine and the store; takes hours
 #   make setup   installs what Debian has and we need
 
 SHELL := /bin/bash
@@ -20,11 +22,12 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 20
 FUZZ := $(abspath $(or $(CARGO_TARGET_DIR),target)/fuzz)
 RELEASE := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/podwalk)
+COUNTS := $(abspath $(or $(CARGO_TARGET_DIR),target)/counts)
 SKIPPED := $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
 PACKAGES := containernetworking-plugins crun runc iproute2 nftables iptables jq \
-	busybox-static util-linux mount iputils-ping
+	busybox-static util-linux mount iputils-ping strace e2fsprogs xfsprogs
 
-.PHONY: help setup build lint test demo deny fuzz clean
+.PHONY: help setup build lint test soak demo deny fuzz mutants clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,6 +40,7 @@ setup:
 		[ "$$status" = installed ] || missing+=("$$package"); \
 	done; \
 	command -v cc >/dev/null || missing+=(gcc libc6-dev); \
+	command -v c++ >/dev/null || missing+=(g++); \
 	if [ $${#missing[@]} -gt 0 ]; then \
 		echo "installing $${missing[*]}"; \
 		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
@@ -58,15 +62,17 @@ lint:
 	fi
 	@$(CARGO) test --package podwalk-tests --test tidy --locked --quiet
 
-# The doc tests come first, because the last line is the runner's own count. A test that its machine
-# cannot run says so in a file; without root none of the kernel's tests can, and with CI set that is
-# a failure. The chaos is of the release binary.
+# The last lines are sums of what the tests have counted; PROVED is the least of it. A test that its
+# machine cannot run says so in a file; without root none of the kernel's tests can, and with CI set
+# that is a failure. The chaos is of the release binary.
 test: setup build lint
-	@rm -f "$(SKIPPED)"
+	@rm -f "$(SKIPPED)" "$(COUNTS)"
 	@$(CARGO) build --release --package podwalk --bin podwalk --locked
 	@$(CARGO) build --workspace --examples --locked
 	@$(CARGO) test --workspace --doc --locked --quiet
-	@export PODWALK_SKIPPED_LOG="$(SKIPPED)" PODWALK_RELEASE_BINARY="$(RELEASE)"; \
+	@$(MAKE) fuzz
+	@export PODWALK_SKIPPED_LOG="$(SKIPPED)" PODWALK_RELEASE_BINARY="$(RELEASE)" \
+		PODWALK_COUNTS="$(COUNTS)"; \
 	if command -v cargo-nextest >/dev/null; then \
 		$(CARGO) nextest run --workspace --locked --no-fail-fast --show-progress none \
 			--status-level fail --final-status-level slow; \
@@ -79,7 +85,21 @@ test: setup build lint
 			"$(SKIPPED).log"; \
 		exit $$status; \
 	fi
-	@if [ -s "$(SKIPPED)" ]; then echo "not run on this machine:"; sort -u "$(SKIPPED)"; fi
+	@if [ -s "$(SKIPPED)" ]; then \
+		echo "not run on this machine:"; sort -u "$(SKIPPED)"; \
+		tests/counts.sh "$(COUNTS)" schedules=200000; \
+	else \
+		tests/counts.sh "$(COUNTS)" $(PROVED); \
+	fi
+
+# What the last lines of a whole run must say at least.
+PROVED := schedules=200000 flaws-caught=9 crash-moments=300 chaos-rounds=50 reboot-rounds=10 \
+	crash-images=500
+
+soak: setup
+	@$(CARGO) build --workspace --bins --locked
+	@$(CARGO) build --release --package podwalk --bin podwalk --locked
+	@PODWALK_RELEASE_BINARY="$(RELEASE)" tests/soak.sh
 
 demo: setup
 	@$(CARGO) build --workspace --bins --locked
@@ -97,6 +117,11 @@ fuzz:
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --quiet cargo-fuzz
 	@cd fuzz && RUSTC_BOOTSTRAP=1 CARGO_TERM_QUIET=true $(CARGO) fuzz build --features libfuzzer --target-dir "$(FUZZ)"
 	@fuzz/run.sh "$(FUZZ)/$$(rustc --print host-tuple)/release" "$(FUZZ_SECONDS)" $$(cd fuzz && $(CARGO) fuzz list)
+
+# What is mutated and what is not is in .cargo/mutants.toml. MUTANTS chooses some of them.
+mutants:
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked --quiet cargo-mutants
+	@.cargo/mutants.sh $(MUTANTS)
 
 clean:
 	@$(CARGO) clean

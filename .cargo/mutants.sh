@@ -1,0 +1,51 @@
+#!/bin/bash
+# Mutants in two rounds: the unit tests, which are quick, then for what they let live all tests of
+# the crate. `make mutants` calls it; arguments choose the mutants of both rounds, for example
+# --re crates/store/src/format. What was caught earlier is not tried again: all of it lies in
+# target/mutants, and to begin anew is to remove that.
+#
+# Exit 1 when fewer than 95 of 100 viable mutants are caught, or when one survives that
+# docs/mutants.md does not name.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+output=${CARGO_TARGET_DIR:-target}/mutants
+# Tests of a mutated crate are run once: neither line tables nor backtraces pay.
+export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 RUST_BACKTRACE=0 INSTA_UPDATE=no
+mkdir -p "$output"
+
+# One round, and what came of it added to what is known.
+round() {
+	local name=$1 status=0 kind
+	shift
+	echo "mutants: $name"
+	cargo mutants --iterate --output "$output" --colors never "$@" || status=$?
+	# 2 and 3 say that some survived or ran out of time.
+	case $status in 0 | 2 | 3) ;; *) exit "$status" ;; esac
+	for kind in caught timeout missed unviable; do
+		cat "$output/mutants.out/$kind.txt" >>"$output/$kind" 2>/dev/null || true
+	done
+}
+
+round "unit tests" "$@" -- --lib
+round "all tests of the crate" "$@" -- --lib --tests
+
+# Without lines and columns, which move.
+names() { cat "$@" | sed -E 's/^([^:]+):[0-9]+:[0-9]+:/\1:/' | sort -u; }
+all() { cat "$@" 2>/dev/null | sort -u; }
+all "$output"/{caught,timeout} >"$output/all-caught"
+all "$output"/missed | comm -23 - "$output/all-caught" >"$output/survivors"
+
+strange=$(names "$output/survivors" | while read -r name; do
+	grep -qF -- "$name" docs/mutants.md || echo "$name"
+done)
+caught=$(wc -l <"$output/all-caught") survive=$(wc -l <"$output/survivors")
+awk -v caught="$caught" -v survive="$survive" 'BEGIN {
+	viable = caught + survive
+	printf "mutants: %d viable, %d caught (%.1f %%)\n", viable, caught, 100 * caught / viable
+	exit caught * 100 < viable * 95
+}'
+if [ -n "$strange" ]; then
+	printf 'docs/mutants.md does not name these survivors:\n%s\n' "$strange" >&2
+	exit 1
+fi
