@@ -17,8 +17,9 @@
 //!    pod in it.
 //! 6. At the end the oracle names whatever was not there at the beginning.
 //!
-//! Two more are for what comes without a warning: [`crash`] ends a daemon at a point that the code
-//! marks, and [`machine`] puts a machine into the node that can be rebooted.
+//! Three more are for what comes without a warning: [`crash`] ends a daemon at a point that the code
+//! marks, [`machine`] puts a machine into the node that can be rebooted, and [`disk`] gives it a disk
+//! that holds no more than what was written when the plug was pulled.
 //!
 //! # Invariants
 //!
@@ -39,6 +40,7 @@ pub mod counts;
 pub mod crash;
 pub mod daemon;
 pub mod dice;
+pub mod disk;
 pub mod machine;
 pub mod node;
 pub mod oracle;

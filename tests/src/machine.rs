@@ -74,6 +74,18 @@ impl Machine {
     /// # Errors
     /// If something outlives that, or as [`boot`](Self::boot).
     pub fn reboot(&mut self, daemon: Option<Daemon>) -> Result<()> {
+        self.reboot_after(daemon, || Ok(()))
+    }
+
+    /// [`reboot`](Self::reboot), and `while_off` happens while it is off.
+    ///
+    /// # Errors
+    /// As [`reboot`](Self::reboot), or what `while_off` returns.
+    pub fn reboot_after(
+        &mut self,
+        daemon: Option<Daemon>,
+        while_off: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         // It takes pid 1 with it.
         self.running.unshare.kill()?;
         self.running.unshare.wait()?;
@@ -83,6 +95,7 @@ impl Machine {
         let ended = node::is_readable_within(self.running.init.as_fd(), PATIENCE)?;
         ensure!(ended, "something in the machine does not die");
         remove_cgroups()?;
+        while_off()?;
         self.boots += 1;
         self.running = Running::boot(self.layout, self.boots)?;
         Ok(())

@@ -91,11 +91,28 @@ pub fn run_within<B: FnOnce() -> Result<()>>(
     deadline: Duration,
     body: B,
 ) -> Result<()> {
+    run_where(layout, deadline, || Ok(None), body)
+}
+
+/// [`run_within`], on a machine that has more than every test needs: `lacking` says what it lacks.
+///
+/// # Errors
+/// As [`run_within`], or what `lacking` returns.
+pub fn run_where<B: FnOnce() -> Result<()>>(
+    layout: Layout,
+    deadline: Duration,
+    lacking: impl FnOnce() -> Result<Option<&'static str>>,
+    body: B,
+) -> Result<()> {
     if is_inside() {
         finish(body());
     }
     let name = test_name::<B>()?;
-    if let Some(reason) = reason_to_skip(layout)? {
+    let reason = match reason_to_skip(layout)? {
+        None => lacking()?,
+        reason => reason,
+    };
+    if let Some(reason) = reason {
         return skip(name, reason);
     }
     let cgroups = NodeCgroups::make(&Hierarchies::read()?)?;

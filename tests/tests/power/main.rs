@@ -1,15 +1,21 @@
-//! Power loss under the real journal, in crash images.
+//! Power loss under the real journal and the real daemon.
 //!
-//! A process that appends runs under `strace`. Every write and sync of it is replayed onto a
-//! [`platter`], which loses what was not synced, and from which crash images are made: at any moment,
-//! with any part of the later sectors. That is more than any file system would do. Each image must
-//! open, hold what was acknowledged, and hold nothing half.
+//! Power is cut in two ways:
+//!
+//! 1. **From a record** (`images`): a process that appends runs under `strace`. Every write and sync of
+//!    it is replayed onto a `platter`, which loses what was not synced, and from which crash images are
+//!    made: at any moment, with any part of the later sectors. That is more than any file system does.
+//! 2. **On a real disk** (`pulled`): the journal lies on an ext4 on a loop device, whose backing file is
+//!    cloned at random moments, in one instant each.
+//!
+//! Each image must open, hold what was acknowledged, and hold nothing half.
 #![forbid(unsafe_code)]
 
 mod images;
 mod life;
 mod luck;
 mod platter;
+mod pulled;
 mod recording;
 mod trace;
 mod workload;

@@ -11,7 +11,7 @@ use podwalk_store::{SledJournal, Warning};
 use podwalk_tests::dice::Dice;
 use podwalk_tests::node;
 
-use crate::life::{Call, Life};
+use crate::life::Life;
 use crate::luck::{Kind, Luck};
 use crate::platter::Platter;
 use crate::trace::{self, Event};
@@ -44,13 +44,48 @@ pub(crate) struct Beginning<'a> {
 
 /// What the process had said when the power was cut.
 #[derive(Debug, Clone, Copy)]
-struct Heard {
+pub(crate) struct Heard {
     /// Calls that were begun.
-    begun: usize,
+    pub(crate) begun: usize,
     /// The last call that is on the platter, by the journal's word.
-    durable: usize,
+    pub(crate) durable: usize,
     /// The last epoch; none before the first opening has ended.
-    epoch: Option<u64>,
+    pub(crate) epoch: Option<u64>,
+}
+
+impl Heard {
+    /// Nothing, of a journal with this epoch.
+    fn nothing(epoch: Option<u64>) -> Self {
+        Self {
+            begun: 0,
+            durable: 0,
+            epoch,
+        }
+    }
+
+    /// What was surely promised when power was cut, by what was said before, and what may have been
+    /// done, by what was said until after.
+    pub(crate) fn of(before: &[Mark], until: &[Mark], promises: &[Durability]) -> Self {
+        let hear = |marks: &[Mark]| {
+            let mut heard = Self::nothing(None);
+            marks.iter().for_each(|mark| heard.hear(*mark, promises));
+            heard
+        };
+        Self {
+            begun: hear(until).begun,
+            ..hear(before)
+        }
+    }
+
+    fn hear(&mut self, mark: Mark, promises: &[Durability]) {
+        match mark {
+            Mark::Opening => {}
+            Mark::Opened(epoch) => self.epoch = Some(epoch),
+            Mark::Begun(begun) => self.begun = begun,
+            Mark::Answered(call) if promises[call - 1] == Durability::Power => self.durable = call,
+            Mark::Answered(_) => {}
+        }
+    }
 }
 
 /// Where the power is cut.
@@ -117,7 +152,7 @@ impl Recording {
             before,
             epoch,
             events,
-            promises: workload.calls().map(Call::durability).collect(),
+            promises: workload.promises(),
             states: workload.states(state)?,
         })
     }
@@ -177,18 +212,14 @@ impl Recording {
         mut take: impl FnMut(&Path, Kind, Cut, Heard) -> Result<bool>,
     ) -> Result<()> {
         let mut platter = self.before.clone();
-        let mut heard = Heard {
-            begun: 0,
-            durable: 0,
-            epoch: self.epoch,
-        };
+        let mut heard = Heard::nothing(self.epoch);
         let mut done = 0;
         let image = node::disk().join("image");
         for cut in self.cuts(images, &mut Dice::new(seed, 2)) {
             for event in &self.events[done..cut.at] {
                 platter.take(event)?;
                 if let Event::Said(line) = event {
-                    self.hear(&mut heard, Mark::read(line)?);
+                    heard.hear(Mark::read(line)?, &self.promises);
                 }
             }
             done = cut.at;
@@ -239,18 +270,6 @@ impl Recording {
             .collect();
         cuts.sort();
         cuts
-    }
-
-    fn hear(&self, heard: &mut Heard, mark: Mark) {
-        match mark {
-            Mark::Opening => {}
-            Mark::Opened(epoch) => heard.epoch = Some(epoch),
-            Mark::Begun(begun) => heard.begun = begun,
-            Mark::Answered(call) if self.promises[call - 1] == Durability::Power => {
-                heard.durable = call;
-            }
-            Mark::Answered(_) => {}
-        }
     }
 
     /// Expects of an image what must be true of every one.

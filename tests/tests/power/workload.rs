@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use futures_executor::block_on;
 use podwalk_engine::id::PodId;
-use podwalk_engine::ports::{BoxFuture, Journal, JournalError, Replay};
+use podwalk_engine::ports::{BoxFuture, Durability, Journal, JournalError, Replay};
 use podwalk_store::{OpenOptions, SledJournal, format};
 use podwalk_tests::dice::Dice;
 
@@ -78,6 +78,11 @@ impl Workload {
             Turn::Reopen => &[][..],
             Turn::Burst(calls) => calls,
         })
+    }
+
+    /// What each call was promised to survive, in order.
+    pub(crate) fn promises(&self) -> Vec<Durability> {
+        self.calls().map(Call::durability).collect()
     }
 
     /// The states of a journal that held this before the first call: that, and after each.
