@@ -1,5 +1,7 @@
 //! Chance that can be repeated.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result};
 
 /// Names the seed to repeat, in decimal.
@@ -14,6 +16,15 @@ pub fn seed_or(usual: u64) -> Result<u64> {
         Ok(text) => text.parse().with_context(|| format!("{SEED}={text}")),
         Err(_) => Ok(usual),
     }
+}
+
+/// The seed that the environment asks for, or else a new one.
+///
+/// # Errors
+/// If the environment names no number.
+pub fn seed_or_new() -> Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    seed_or(Dice::new(now.as_nanos() as u64, 0).any())
 }
 
 /// A generator of numbers (splitmix64): the same seed and stream give the same numbers.
@@ -48,6 +59,13 @@ impl Dice {
     /// True in so many of a hundred cases.
     pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
+    }
+
+    /// Turns on the spot for at most so many thousand rounds: a moment between two events.
+    pub fn spin(&mut self, thousands: u64) {
+        for turn in 0..self.below(thousands * 1000) {
+            std::hint::black_box(turn);
+        }
     }
 }
 

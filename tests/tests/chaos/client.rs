@@ -8,9 +8,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use podwalk_tests::ask::{Heard, call, says, whisper};
+use podwalk_tests::dice::Dice;
 use serde_json::{Value, json};
-
-use super::dice::Dice;
 
 /// What keeps a start from coming true without anybody's fault.
 const EXCUSES: [&str; 8] = [

@@ -10,7 +10,7 @@
 //!    is looked at from outside, and everything on the node must have its pod (`seen`).
 //! 4. Now and then, and in the end, all pods are removed, and the oracle must find nothing.
 //!
-//! All chance comes from one seed (`dice`), which is printed and can be given as `PODWALK_SEED`; what
+//! All chance comes from one seed, which is printed and can be given as `PODWALK_SEED`; what
 //! the kernel and the clients' threads do with it is not repeated. `PODWALK_CHAOS_ROUNDS` and
 //! `PODWALK_REBOOT_ROUNDS` say how many rounds there are, `PODWALK_RELEASE_BINARY` where the release
 //! binary is.
@@ -27,6 +27,7 @@ use podwalk_testkit::scripted_plugin::{Answer, Delegate, Script};
 use podwalk_tests::ask::{Events, Heard, call, says};
 use podwalk_tests::conflist::Bridge;
 use podwalk_tests::daemon::{Config, Daemon, released};
+use podwalk_tests::dice::{Dice, seed_or_new};
 use podwalk_tests::machine::Machine;
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::oracle::{Oracle, Places};
@@ -35,11 +36,9 @@ use podwalk_tests::{counts, wait};
 use serde_json::{Value, json};
 
 mod client;
-mod dice;
 mod seen;
 
 use client::{Belief, Client, OWES, Place};
-use dice::Dice;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CLIENTS: u64 = 8;
@@ -537,7 +536,7 @@ fn rounds(variable: &str, otherwise: u64) -> Result<u64> {
 }
 
 fn run(layout: Layout, reboots: bool, rounds: u64) -> Result<()> {
-    let mut chaos = Chaos::begin(layout, reboots, dice::seed()?)?;
+    let mut chaos = Chaos::begin(layout, reboots, seed_or_new()?)?;
     println!("chaos: seed {}", chaos.seed);
     let done = (0..rounds)
         .try_for_each(|_| chaos.round())
