@@ -561,8 +561,9 @@ fn run(layout: Layout, reboots: bool, rounds: u64) -> Result<()> {
     done.with_context(|| format!("round {} of seed {}", chaos.counts.rounds, chaos.seed))
 }
 
+/// A guard against a hang: a round takes about a second.
 fn deadline(rounds: u64) -> Duration {
-    Duration::from_secs(180 + 15 * rounds)
+    Duration::from_secs(300 + 60 * rounds)
 }
 
 const ROUNDS: &str = "PODWALK_CHAOS_ROUNDS";
