@@ -5,17 +5,19 @@
 //! 1. **From a record** (`images`): a process that appends runs under `strace`. Every write and sync of
 //!    it is replayed onto a `platter`, which loses what was not synced, and from which crash images are
 //!    made: at any moment, with any part of the later sectors. That is more than any file system does.
-//! 2. **On a real disk** (`pulled`): the journal lies on an ext4 on a loop device, whose backing file is
-//!    cloned at random moments, in one instant each.
+//! 2. **On a real disk**: the journal (`pulled`), or the daemon and its plugins (`reboot`, `load`), work
+//!    on an ext4 on a loop device, whose backing file is cloned at random moments, in one instant each.
 //!
 //! Each image must open, hold what was acknowledged, and hold nothing half.
 #![forbid(unsafe_code)]
 
 mod images;
 mod life;
+mod load;
 mod luck;
 mod platter;
 mod pulled;
+mod reboot;
 mod recording;
 mod trace;
 mod workload;
