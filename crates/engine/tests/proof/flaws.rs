@@ -30,6 +30,14 @@ use super::count;
 fn explored(world: &World) -> Survey {
     let up_and_down = Schedule::up_and_down();
     let mut survey = world.crashes(&up_and_down, 1, Share::ALL);
+    let mut restless = up_and_down;
+    restless.setup.restless = true;
+    let calls = [Call::Start, Call::Pause, Call::Stop, Call::Remove];
+    for schedule in [restless, Schedule::of(Mode::Cni, &calls)] {
+        if survey.found.is_empty() {
+            survey = survey.and(world.crashes(&schedule, 1, Share::ALL));
+        }
+    }
     let sides = [Site::Apply, Site::Undo, Site::Quiet];
     let mishaps = [
         Mishap::Fail { after: 1 },
@@ -204,14 +212,17 @@ fn an_engine_that_drops_an_owed_del_is_caught() {
 
 // By a part that does not do what the engine relies on.
 
-/// A rung that kills nobody and waits for nobody.
-struct Deaf<S: StepType>(Arc<dyn Rung<Step = S>>);
+/// A rung that kills nobody and waits for nobody, or too late.
+struct Deaf<S: StepType> {
+    sound: Arc<dyn Rung<Step = S>>,
+    late: bool,
+}
 
 impl<S: StepType> Rung for Deaf<S> {
     type Step = S;
 
     fn deadline(&self, pod: &Pod) -> Duration {
-        self.0.deadline(pod)
+        self.sound.deadline(pod)
     }
 
     fn quiet<'a>(&'a self, _: &'a Pod) -> BoxFuture<'a, Result<(), StepError>> {
@@ -219,7 +230,14 @@ impl<S: StepType> Rung for Deaf<S> {
     }
 
     fn probe<'a>(&'a self, pod: &'a Pod, intent: &'a S::Intent) -> BoxFuture<'a, Probe<S::Output>> {
-        self.0.probe(pod, intent)
+        Box::pin(async move {
+            let found = self.sound.probe(pod, intent).await;
+            if self.late {
+                // What it says comes too late to be asked about.
+                let _ = self.sound.quiet(pod).await;
+            }
+            found
+        })
     }
 
     fn apply<'a>(
@@ -227,7 +245,7 @@ impl<S: StepType> Rung for Deaf<S> {
         pod: &'a Pod,
         intent: &'a S::Intent,
     ) -> BoxFuture<'a, Result<S::Output, Failure>> {
-        self.0.apply(pod, intent)
+        self.sound.apply(pod, intent)
     }
 
     fn undo<'a>(
@@ -235,37 +253,51 @@ impl<S: StepType> Rung for Deaf<S> {
         pod: &'a Pod,
         attachment: Option<u32>,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        self.0.undo(pod, attachment)
+        Box::pin(async move {
+            let undone = self.sound.undo(pod, attachment).await;
+            if self.late {
+                let _ = self.sound.quiet(pod).await;
+            }
+            undone
+        })
     }
 }
+
+fn deaf(late: bool) -> World {
+    fn deaf<S: StepType>(sound: Arc<dyn Rung<Step = S>>, late: bool) -> Arc<dyn Rung<Step = S>> {
+        Arc::new(Deaf { sound, late })
+    }
+    World::default().with(move |_, parts| Parts {
+        rungs: Rungs {
+            create: deaf(parts.rungs.create, late),
+            mount_netns: deaf(parts.rungs.mount_netns, late),
+            ready_network: deaf(parts.rungs.ready_network, late),
+            configure_cni: deaf(parts.rungs.configure_cni, late),
+            start: deaf(parts.rungs.start, late),
+        },
+        ..parts
+    })
+}
+
+const STRAYS: [&str; 5] = [
+    "has no owner",
+    "is left after all",
+    "made over itself",
+    "another process",
+    "is not there",
+];
 
 /// Rule 4 left out: nobody is seen gone.
-fn deaf(rungs: Rungs) -> Rungs {
-    fn deaf<S: StepType>(sound: Arc<dyn Rung<Step = S>>) -> Arc<dyn Rung<Step = S>> {
-        Arc::new(Deaf(sound))
-    }
-    Rungs {
-        create: deaf(rungs.create),
-        mount_netns: deaf(rungs.mount_netns),
-        ready_network: deaf(rungs.ready_network),
-        configure_cni: deaf(rungs.configure_cni),
-        start: deaf(rungs.start),
-    }
-}
-
 #[test]
 fn an_engine_that_does_not_wait_for_an_effect_that_outlived_the_daemon_is_caught() {
-    let world = World::default().with(|_, parts| Parts {
-        rungs: deaf(parts.rungs),
-        ..parts
-    });
-    let due = [
-        "has no owner",
-        "is left after all",
-        "made over itself",
-        "another process",
-    ];
-    caught("not waiting for strays", &world, &due);
+    caught("not waiting for strays", &deaf(false), &STRAYS);
+}
+
+/// Rule 4 the wrong way round: looked and undone first, killed and seen gone
+/// afterwards.
+#[test]
+fn an_engine_that_looks_before_it_quiets_is_caught() {
+    caught("quieting too late", &deaf(true), &STRAYS);
 }
 
 /// What a crooked journal writes of a batch; it can keep some of it for later.
@@ -276,6 +308,7 @@ struct Crooked {
     node: Node,
     hand: Hand,
     kept: Mutex<Vec<Entry>>,
+    forgets_graves: bool,
 }
 
 fn crooked(world: World, hand: Hand) -> World {
@@ -284,9 +317,25 @@ fn crooked(world: World, hand: Hand) -> World {
             node: node.clone(),
             hand,
             kept: Mutex::default(),
+            forgets_graves: false,
         }),
         ..parts
     })
+}
+
+/// Rule 6 left out: whoever is gone is gone, whatever the disk has forgotten.
+#[test]
+fn an_engine_that_runs_no_del_again_after_a_power_loss_is_caught() {
+    let world = World::default().with(|node, parts| Parts {
+        journal: Arc::new(Crooked {
+            node: node.clone(),
+            hand: |_, batch| batch,
+            kept: Mutex::default(),
+            forgets_graves: true,
+        }),
+        ..parts
+    });
+    caught("forgetting the dead", &world, &["has no owner"]);
 }
 
 impl Journal for Crooked {
@@ -304,7 +353,13 @@ impl Journal for Crooked {
     }
 
     fn replay(&self) -> BoxFuture<'_, Result<Replay, JournalError>> {
-        self.node.journal.replay()
+        Box::pin(async {
+            let mut replay = self.node.journal.replay().await?;
+            if self.forgets_graves {
+                replay.obituaries.clear();
+            }
+            Ok(replay)
+        })
     }
 
     fn read(&self, pod: PodId) -> BoxFuture<'_, Result<Vec<Entry>, JournalError>> {

@@ -82,6 +82,7 @@ fn several_pods_in_drawn_orders_with_two_crashes_leak_nothing() {
             seed,
             attachments: 1 + (seed % 2) as u32,
             consumes_network: seed % 3 == 0,
+            restless: seed % 2 == 0,
             recovery_at_once: 2,
             policy: Policy {
                 resume: seed % 5 != 0,

@@ -4,17 +4,19 @@
 //! heard when the daemon died; so a claim holds until the client itself asks for
 //! something else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use podwalk_engine::engine::{Engine, PodView};
+use podwalk_engine::clock::Clock;
+use podwalk_engine::engine::{Engine, EngineError, PodView};
 use podwalk_engine::id::PodId;
-use podwalk_engine::pod::{Pod, Status};
+use podwalk_engine::pod::{Pod, Status, fold};
 use podwalk_engine::record::{Goal, ProcessIdentity};
 use podwalk_engine::step::Step;
 
+use crate::sim::Node;
 use crate::sim::oracle::{brief, is_down};
-use crate::sim::schedule::{Call, Client, Schedule};
+use crate::sim::schedule::{Call, Client, Mode, Schedule};
 
 /// A success that a client was told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,13 @@ struct State {
     /// Per client, how many ids it has offered.
     offered: Vec<u32>,
     pods: BTreeMap<PodId, Told>,
+    /// Nothing goes wrong but that the daemon dies: no call may be refused, and
+    /// what was begun is finished.
+    plain: bool,
+    /// Calls that were refused although nothing goes wrong.
+    refused: Vec<String>,
+    /// Pods whose start a SIGKILL has interrupted.
+    unfinished: BTreeSet<PodId>,
 }
 
 /// What is known of one pod.
@@ -76,6 +85,7 @@ impl Claims {
         let state = State {
             answered: vec![0; clients],
             offered: vec![0; clients],
+            plain: is_plain(schedule),
             ..State::default()
         };
         Self {
@@ -88,7 +98,31 @@ impl Claims {
     }
 
     pub(crate) fn note_reboot(&self) {
-        self.state().reboots += 1;
+        let mut state = self.state();
+        state.reboots += 1;
+        state.unfinished.clear();
+    }
+
+    /// Remembers whose start was under way when the daemon was killed.
+    pub(crate) fn note_unfinished(&self, node: &Node) {
+        let mut state = self.state();
+        let boot = node.clock.now().boot;
+        for (id, entries) in node.journal.contents().pods {
+            let Ok(pod) = fold(&entries) else { continue };
+            let begun = pod.goal == Goal::Run && pod.status(Step::Create) != Status::Never;
+            // What an earlier boot has begun is stopped.
+            if begun && pod.last.boot == boot && state.plain {
+                state.unfinished.insert(id);
+            }
+        }
+    }
+
+    /// Remembers a call that was refused, if nothing excuses it.
+    pub(crate) fn refused(&self, call: &str, error: &EngineError) {
+        let mut state = self.state();
+        if state.plain {
+            state.refused.push(format!("{call} was refused: {error}"));
+        }
     }
 
     pub(crate) fn answered_calls(&self, client: usize) -> usize {
@@ -157,8 +191,29 @@ impl Claims {
             let is = || view.as_ref().map(|view| brief(&view.pod));
             (!still).then(|| format!("of {id} was said {told:?}, and it is {:?}", is()))
         });
-        lied.collect()
+        let unfinished = state.unfinished.iter().filter(|id| {
+            let asked_to_end = state.pods.get(id).is_some_and(|told| told.asked_to_stop);
+            !asked_to_end && !engine.get(**id).is_some_and(|view| view.ready)
+        });
+        let unfinished = unfinished.map(|id| format!("the start of {id} was not resumed"));
+        lied.chain(unfinished)
+            .chain(state.refused.clone())
+            .collect()
     }
+}
+
+/// Whether nothing goes wrong but that the daemon dies, and nobody meddles.
+fn is_plain(schedule: &Schedule) -> bool {
+    let calls = || schedule.clients.iter().flat_map(|client| &client.calls);
+    let policy = schedule.setup.policy;
+    let modes = schedule.clients.iter().map(|client| client.mode);
+    schedule.faults.is_empty()
+        && schedule.requests.is_empty()
+        && policy.resume
+        // Each death may cost one attempt.
+        && policy.attempts as usize > schedule.deaths.len()
+        && !calls().any(|call| *call == Call::Die)
+        && !modes.into_iter().any(|mode| matches!(mode, Mode::GuestOf(_)))
 }
 
 impl State {

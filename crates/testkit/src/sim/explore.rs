@@ -31,6 +31,8 @@ pub struct Survey {
     pub runs: u64,
     /// How often each point was passed.
     pub reached: BTreeMap<Point, u64>,
+    /// How often a life ended at each point.
+    pub died_at: BTreeMap<Point, u64>,
     /// What was found, shrunk.
     pub found: Vec<Counterexample>,
 }
@@ -160,10 +162,7 @@ const KINDS: [Crash; 4] = [
 
 /// What was not on the platter may be there, up to any moment.
 fn more_kept(unsynced: usize) -> impl Iterator<Item = Crash> {
-    (1..=unsynced).map(|kept| Crash::Power {
-        kept,
-        disk_lost: true,
-    })
+    (1..=unsynced).flat_map(|kept| [false, true].map(|disk_lost| Crash::Power { kept, disk_lost }))
 }
 
 impl Survey {
@@ -173,6 +172,9 @@ impl Survey {
         self.runs += 1;
         for (point, times) in &run.reached {
             *self.reached.entry(*point).or_default() += times;
+        }
+        for point in &run.died_at {
+            *self.died_at.entry(*point).or_default() += 1;
         }
         if !run.complaints.is_empty() && self.found.len() < ENOUGH {
             self.found.push(Counterexample::shrunk(world, schedule));
@@ -187,13 +189,17 @@ impl Survey {
         for (point, times) in other.reached {
             *self.reached.entry(point).or_default() += times;
         }
+        for (point, times) in other.died_at {
+            *self.died_at.entry(point).or_default() += times;
+        }
         self.found.extend(other.found);
         self
     }
 
     /// Whether it is a proof: nothing was found, and of each of these steps
-    /// every side was reached: its intent, its effect before, within and after,
-    /// its probe, its undo, the killing of what is left of it.
+    /// every side was reached: it was died at before, within and after its
+    /// effect and its undo, and at each moment of an append; its probe and the
+    /// killing of what is left of it were passed.
     ///
     /// # Errors
     /// The first finding, or the points that were never reached.
@@ -208,7 +214,8 @@ impl Survey {
         }
     }
 
-    /// The points of these steps, and of the journal, that no run passed.
+    /// The points of these steps, and of the journal, that no run died at, or
+    /// passed.
     pub fn never_reached(&self, steps: &[Step]) -> Vec<String> {
         let journal = [
             Point::JournalBefore,
@@ -217,7 +224,7 @@ impl Survey {
         ];
         let mut never: Vec<String> = journal
             .into_iter()
-            .filter(|point| !self.reached.contains_key(point))
+            .filter(|point| !self.died_at.contains_key(point))
             .map(|point| point.to_string())
             .collect();
         for step in steps {
@@ -226,7 +233,8 @@ impl Survey {
         never
     }
 
-    /// A place in an effect, if it was never passed for any attachment.
+    /// A place in an effect, if no attachment's was ever died at; in a look, if
+    /// it was never passed.
     fn never(&self, step: Step, site: Site, at: Progress) -> Option<String> {
         let here = |point: &Point| match point {
             Point::Effect {
@@ -237,7 +245,11 @@ impl Survey {
             } => (*other, *side, *progress) == (step, site, at),
             _ => false,
         };
-        let reached = self.reached.keys().any(here);
+        let points = match site {
+            Site::Apply | Site::Undo => &self.died_at,
+            Site::Probe | Site::Quiet => &self.reached,
+        };
+        let reached = points.keys().any(here);
         (!reached).then(|| format!("{step}.{site:?} {at:?}"))
     }
 }

@@ -33,10 +33,11 @@ pub enum Mishap {
     /// So many of its changes happen, then nothing more, until it is killed.
     /// Killed by nobody, it goes on at last.
     Hang {
-        /// How many changes happen before.
+        /// How many changes happen before; all, if it has fewer.
         after: usize,
     },
-    /// It answers something that does not fit the pod.
+    /// An ADD answers something that does not fit the pod. Elsewhere nothing
+    /// happens: other answers have no room for it.
     Nonsense,
 }
 

@@ -187,7 +187,8 @@ impl SimHost {
     pub fn process(&self, pod: PodId) -> Option<ProcessIdentity> {
         let made = self.state().things.get(&(pod, Thing::Sandbox)).copied()?;
         Some(ProcessIdentity {
-            pid: 1000 + u32::try_from(made.number).unwrap_or(u32::MAX - 1000),
+            // Pids are reused soon; a pid with its start time is not.
+            pid: 1000 + u32::try_from(made.number % 3).unwrap_or_default(),
             start_time: made.number,
         })
     }
@@ -248,6 +249,17 @@ impl SimHost {
         for number in strays {
             while state.go_on(number, now) {}
             state.effects.remove(&number);
+        }
+    }
+
+    /// Lets each of those effects make its next change.
+    pub(crate) fn let_strays_move(&self) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let stray = |(number, effect): (&u64, &Effect)| (!effect.driven).then_some(*number);
+        let strays: Vec<u64> = state.effects.iter().filter_map(stray).collect();
+        for number in strays {
+            state.go_on(number, now);
         }
     }
 

@@ -17,8 +17,8 @@ const GRAVES: usize = 1000;
 /// A journal of an embedder's own that can be made to die. The harness opens it
 /// anew after each crash, and compares what it replays with what it must hold.
 ///
-/// Its futures run on the harness's executor, one thread, and must not wait for
-/// anything outside.
+/// Its futures run on the harness's executor, one thread, and must end when they
+/// are polled first: a crash comes before an operation or after it.
 pub trait Mortal: Journal {
     /// Another process opens it; the last one may have died by SIGKILL. What it
     /// finds is on the platter then.

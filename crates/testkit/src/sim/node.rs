@@ -27,6 +27,10 @@ pub struct Setup {
     pub attachments: u32,
     /// Whether a sandbox takes the network away from its namespace.
     pub consumes_network: bool,
+    /// Whether effects that outlived their daemon go on while the next one acts,
+    /// one change at each point that it passes; otherwise they wait until the
+    /// end of the run.
+    pub restless: bool,
     /// How walks behave.
     pub policy: Policy,
     /// How many interrupted walks run at once after a restart.
@@ -40,6 +44,7 @@ impl Default for Setup {
         Self {
             attachments: 1,
             consumes_network: false,
+            restless: false,
             policy: Policy::default(),
             recovery_at_once: 16,
             seed: 0,
@@ -199,6 +204,7 @@ impl Node {
             faults: self.faults.clone(),
             attachments: self.setup.attachments,
             consumes_network: self.setup.consumes_network,
+            restless: self.setup.restless,
         }
     }
 

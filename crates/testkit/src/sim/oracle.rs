@@ -4,6 +4,8 @@
 //! no owner that believes in something that is not there. The liveness oracle:
 //! every pod has ended as asked, or its debt is visible.
 
+use std::collections::BTreeMap;
+
 use podwalk_engine::engine::Engine;
 use podwalk_engine::pod::{Pod, Status};
 use podwalk_engine::record::Goal;
@@ -20,9 +22,26 @@ pub fn complaints(node: &Node, engine: &Engine) -> Vec<String> {
         complaints.extend(missing(node, &view.pod));
     }
     complaints.extend(stalled(engine));
+    complaints.extend(doubles(node, engine));
     let quarantined = engine.quarantined().into_iter();
     complaints.extend(quarantined.map(|(pod, why)| format!("{pod} is quarantined: {why}")));
     complaints
+}
+
+/// Keys with more than one pod whose goal is to run and whose sandbox lives
+/// (design, section 3, rule 11).
+fn doubles(node: &Node, engine: &Engine) -> Vec<String> {
+    let mut running = BTreeMap::new();
+    for view in engine.list() {
+        let pod = &view.pod;
+        if pod.goal == Goal::Run && node.host.process(pod.id).is_some() {
+            *running.entry(pod.spec.key().to_string()).or_insert(0) += 1;
+        }
+    }
+    let doubles = running.into_iter().filter(|(_, pods)| *pods > 1);
+    doubles
+        .map(|(key, pods)| format!("{pods} pods run as {key}"))
+        .collect()
 }
 
 /// Things on the host that nobody owns.

@@ -102,7 +102,7 @@ struct Counter {
     crash_at: Option<u64>,
     crash_at_name: Option<String>,
     crashed_at: Option<Point>,
-    acts: BTreeMap<u64, oneshot::Sender<()>>,
+    acts: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
     named: Vec<(String, oneshot::Sender<()>)>,
     reached: BTreeMap<Point, u64>,
 }
@@ -150,7 +150,7 @@ impl Points {
             counter.crashed_at = Some(point);
         }
         let passed = counter.passed;
-        let by_number = counter.acts.remove(&passed);
+        let by_number = counter.acts.remove(&passed).unwrap_or_default();
         let named = counter.named.iter();
         let mut places = named.map(|(wanted, _)| *wanted == point.to_string());
         let by_name = places.position(|here| here);
@@ -171,7 +171,8 @@ impl Points {
     /// passes it waits a few turns for what is done then.
     pub fn at(&self, number: u64) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        self.counter().acts.insert(number, sender);
+        let mut counter = self.counter();
+        counter.acts.entry(number).or_default().push(sender);
         receiver
     }
 

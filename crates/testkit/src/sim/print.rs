@@ -54,6 +54,9 @@ fn setup(setup: &Setup) -> String {
     if setup.consumes_network {
         fields.push("consumes_network: true".to_owned());
     }
+    if setup.restless {
+        fields.push("restless: true".to_owned());
+    }
     if setup.policy != defaults.policy {
         fields.push(format!("policy: {}", policy(&setup.policy)));
     }
@@ -69,10 +72,10 @@ fn setup(setup: &Setup) -> String {
 
 fn policy(policy: &Policy) -> String {
     format!(
-        "Policy {{ resume: {}, attempts: {}, debt_grace: Duration::from_millis({}) }}",
+        "Policy {{ resume: {}, attempts: {}, debt_grace: Duration::from_nanos({}) }}",
         policy.resume,
         policy.attempts,
-        policy.debt_grace.as_millis()
+        policy.debt_grace.as_nanos()
     )
 }
 
@@ -96,12 +99,15 @@ fn fault(fault: &Fault) -> String {
     let attachment = fault
         .attachment
         .map_or(String::new(), |number| format!(".of_attachment({number})"));
+    let pod = fault
+        .pod
+        .map_or(String::new(), |pod| format!(".of(PodId({:?}))", pod.0));
     let times = match fault.times {
         Some(times) if times != 1 => format!(".at_most({times})"),
         _ => String::new(),
     };
     format!(
-        "Fault::{made}(Step::{:?}, Site::{site}, {mishap}){attachment}{times}",
+        "Fault::{made}(Step::{:?}, Site::{site}, {mishap}){pod}{attachment}{times}",
         fault.step
     )
 }

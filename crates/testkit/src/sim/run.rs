@@ -28,7 +28,7 @@ use crate::sim::{Asked, Crash, Ended, Node, Point, World, oracle};
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What one run has come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
     /// How many points its last life passed, until everything was answered.
     pub points: u64,
@@ -39,6 +39,8 @@ pub struct Run {
     pub complaints: Vec<String>,
     /// How often each point was passed, in all lives.
     pub reached: BTreeMap<Point, u64>,
+    /// At which points its lives ended.
+    pub died_at: Vec<Point>,
 }
 
 impl World {
@@ -49,36 +51,37 @@ impl World {
             node.faults.add(fault.clone());
         }
         let claims = Claims::new(schedule);
-        let mut unsynced = 0;
+        let mut run = Run::default();
         for (life, death) in schedule.deaths.iter().enumerate() {
             node.arm(Some(death.point));
             if !matches!(live(&node, schedule, life, &claims), Ended::Crashed) {
                 let complaint = format!("life {life} did not die at point {}", death.point);
-                return over(&node, unsynced, node.points.passed(), vec![complaint]);
+                run.complaints.push(complaint);
+                return run.over(&node);
             }
-            unsynced = node.journal.unsynced();
+            run.died_at.extend(node.points.crashed_at());
+            run.unsynced = node.journal.unsynced();
             node.crash(death.crash);
-            if matches!(death.crash, Crash::Power { .. }) {
-                claims.note_reboot();
+            match death.crash {
+                Crash::Power { .. } => claims.note_reboot(),
+                Crash::Kill { .. } => claims.note_unfinished(&node),
             }
         }
         node.arm(None);
         let ended = live(&node, schedule, schedule.deaths.len(), &claims);
-        let points = node.points.passed();
-        let complaints = match ended {
+        run.points = node.points.passed();
+        run.complaints = match ended {
             Ended::Answered(engine) => judge(&node, &engine, &claims),
             Ended::Crashed | Ended::Stuck => vec!["the last life came to no end".to_owned()],
         };
-        over(&node, unsynced, points, complaints)
+        run.over(&node)
     }
 }
 
-fn over(node: &Node, unsynced: usize, points: u64, complaints: Vec<String>) -> Run {
-    Run {
-        points,
-        unsynced,
-        complaints,
-        reached: node.points.reached(),
+impl Run {
+    fn over(mut self, node: &Node) -> Self {
+        self.reached = node.points.reached();
+        self
     }
 }
 
@@ -172,8 +175,15 @@ struct Caller {
     engine: Engine,
     claims: Claims,
     clients: Arc<[Client]>,
-    /// Nobody else asks about this client's pod.
-    alone: bool,
+    /// Clients about whose pods others ask too, or whose sandboxes die.
+    watched: Vec<usize>,
+}
+
+fn watched(schedule: &Schedule) -> Vec<usize> {
+    let asked = schedule.requests.iter().map(|one| one.client);
+    let clients = schedule.clients.iter().enumerate();
+    let dying = clients.filter(|(_, client)| client.calls.contains(&Call::Die));
+    asked.chain(dying.map(|(index, _)| index)).collect()
 }
 
 impl Caller {
@@ -183,7 +193,7 @@ impl Caller {
             engine: engine.clone(),
             claims: claims.clone(),
             clients: schedule.clients.clone().into(),
-            alone: schedule.requests.is_empty(),
+            watched: watched(schedule),
         }
     }
 
@@ -192,6 +202,7 @@ impl Caller {
             Call::Start => self.start(index).await,
             Call::Stop | Call::Remove => self.end(index, call).await,
             Call::Die => self.die(index).await,
+            Call::Pause => self.node.clock.sleep(PATIENCE).await,
         }
     }
 
@@ -204,9 +215,9 @@ impl Caller {
             _ => None,
         };
         let id = self.claims.offer(index, owner);
-        let answer = self.engine.start(id, client.spec(index, owner)).await;
-        if let Ok(started) = answer {
-            self.hear(started.id, Answered::Started);
+        match self.engine.start(id, client.spec(index, owner)).await {
+            Ok(started) => self.hear(index, started.id, Answered::Started),
+            Err(error) => self.claims.refused(&format!("Start of {id}"), &error),
         }
     }
 
@@ -219,19 +230,32 @@ impl Caller {
             Call::Stop => (self.engine.stop(id).await, Answered::Stopped),
             _ => (self.engine.remove(id).await, Answered::Removed),
         };
-        if answer.is_ok() {
-            self.hear(id, said);
+        match answer {
+            Ok(()) => self.hear(index, id, said),
+            Err(error) => self.claims.refused(&format!("{call:?} of {id}"), &error),
         }
     }
 
-    fn hear(&self, id: PodId, said: Answered) {
-        let platter = self.node.journal.pod(id, Durability::Power);
-        if self.alone && !said.is_true_of(platter.as_ref()) {
-            self.node
-                .host
-                .blame(format!("{said:?} was said before the platter had it"));
-        }
+    /// What is said must be true when it is heard: of the platter, and of the
+    /// host.
+    fn hear(&self, index: usize, id: PodId, said: Answered) {
         self.claims.hear(id, said);
+        let host = &self.node.host;
+        let lives = host.process(id).is_some();
+        if said != Answered::Started && lives {
+            host.blame(format!("{said:?} was said while the sandbox of {id} lives"));
+        }
+        // Others may have asked for something else meanwhile.
+        if self.watched.contains(&index) {
+            return;
+        }
+        if said == Answered::Started && !lives {
+            host.blame(format!("{said:?} was said, and {id} has no sandbox"));
+        }
+        let platter = self.node.journal.pod(id, Durability::Power);
+        if !said.is_true_of(platter.as_ref()) {
+            host.blame(format!("{said:?} was said before the platter had it"));
+        }
     }
 
     async fn die(&self, index: usize) {

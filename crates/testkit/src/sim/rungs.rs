@@ -50,6 +50,8 @@ pub struct Ground {
     pub attachments: u32,
     /// Whether a sandbox takes the network away from its namespace.
     pub consumes_network: bool,
+    /// Whether effects that nobody waits for go on while others act.
+    pub restless: bool,
 }
 
 /// The rung of one step.
@@ -84,7 +86,7 @@ impl Ground {
         } = part;
         let mishap = self.faults.strike(step, site, pod.id, attachment);
         let pass = |at| {
-            self.points.pass(Point::Effect {
+            self.pass(Point::Effect {
                 step,
                 site,
                 attachment,
@@ -106,7 +108,10 @@ impl Ground {
                 _ => {}
             }
             if !self.host.go_on(running.effect) {
-                break;
+                match mishap {
+                    Some(Mishap::Hang { .. }) => std::future::pending().await,
+                    _ => break,
+                }
             }
             made += 1;
             pass(Progress::Changed(made)).await;
@@ -129,8 +134,16 @@ impl Ground {
         }
     }
 
+    /// Passes a point; meanwhile others act.
+    fn pass(&self, point: Point) -> Passing {
+        if self.restless {
+            self.host.let_strays_move();
+        }
+        self.points.pass(point)
+    }
+
     fn look(&self, step: Step, site: Site, at: Progress) -> Passing {
-        self.points.pass(Point::Effect {
+        self.pass(Point::Effect {
             step,
             site,
             attachment: None,
@@ -144,10 +157,15 @@ impl Ground {
     /// When it is to go wrong.
     pub async fn quiet(&self, pod: &Pod, step: Step) -> Result<(), StepError> {
         self.look(step, Site::Quiet, Progress::Before).await;
+        let unkillable = || error("a process of it cannot be killed");
         match self.faults.strike(step, Site::Quiet, pod.id, None) {
             None => {}
             Some(Mishap::Hang { .. }) => std::future::pending().await,
-            Some(_) => return Err(error("a process of it cannot be killed")),
+            Some(Mishap::LoseAnswer) => {
+                self.host.quiet(pod.id);
+                return Err(unkillable());
+            }
+            Some(_) => return Err(unkillable()),
         }
         self.host.quiet(pod.id);
         self.look(step, Site::Quiet, Progress::End).await;

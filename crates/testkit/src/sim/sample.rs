@@ -104,6 +104,7 @@ fn setup(draw: &mut Draw) -> Setup {
     Setup {
         attachments: draw.of([0, 1, 1, 2, 3]),
         consumes_network: draw.once_in(4),
+        restless: draw.once_in(2),
         policy,
         recovery_at_once: draw.of([1, 2, 16]),
         seed: draw.next() >> 32,
@@ -111,7 +112,7 @@ fn setup(draw: &mut Draw) -> Setup {
 }
 
 fn client(draw: &mut Draw, index: usize) -> Client {
-    use Call::{Die, Remove, Start, Stop};
+    use Call::{Die, Pause, Remove, Start, Stop};
     let guest = match index {
         0 => Mode::Alone,
         _ => Mode::GuestOf(draw.index(index)),
@@ -125,6 +126,7 @@ fn client(draw: &mut Draw, index: usize) -> Client {
         &[Start, Remove, Start],
         &[Start, Die, Start],
         &[Start, Die, Stop, Remove],
+        &[Start, Pause, Stop, Remove],
     ]);
     Client {
         mode: draw.of([
@@ -163,8 +165,11 @@ fn fault(draw: &mut Draw) -> Fault {
         Mishap::Nonsense,
     ]);
     let times = draw.of([Some(1), Some(1), Some(2), Some(5), None]);
+    let of_one = step == Step::ConfigureCni && matches!(site, Site::Apply | Site::Undo);
+    let attachment = draw.of([None, Some(0), Some(1), Some(2)]);
     Fault {
         times,
+        attachment: attachment.filter(|_| of_one),
         ..Fault::once(step, site, mishap)
     }
 }

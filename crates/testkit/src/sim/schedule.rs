@@ -59,6 +59,8 @@ pub enum Call {
     Remove,
     /// No call: its sandbox dies by itself, and the engine is told.
     Die,
+    /// No call: ten minutes pass, and what was written to disk is there to stay.
+    Pause,
 }
 
 /// A call at a given moment, whatever else is under way.

@@ -95,6 +95,7 @@ fn simpler(schedule: &Schedule) -> Vec<Schedule> {
     offer(&|other| other.setup = Setup::default());
     offer(&|other| other.setup.seed = 0);
     offer(&|other| other.setup.consumes_network = false);
+    offer(&|other| other.setup.restless = false);
     offer(&|other| other.setup.policy = Setup::default().policy);
     offer(&|other| other.setup.recovery_at_once = Setup::default().recovery_at_once);
     offer(&|other| other.setup.attachments = schedule.setup.attachments.min(1));
@@ -133,17 +134,33 @@ fn without_death(schedule: &mut Schedule, death: usize) {
 
 impl fmt::Display for Counterexample {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for complaint in &self.complaints {
-            writeln!(out, "// {complaint}")?;
+        for line in self.complaints.iter().flat_map(|one| one.lines()) {
+            writeln!(out, "// {line}")?;
         }
         writeln!(out, "#[test]")?;
         writeln!(out, "fn counterexample() {{")?;
+        for import in IMPORTS {
+            writeln!(out, "    #[allow(unused_imports)]\n    use {import};")?;
+        }
+        writeln!(
+            out,
+            "    let world = World::default(); // yours, if you have one"
+        )?;
         writeln!(out, "    let schedule = {};", Rust(&self.schedule))?;
-        writeln!(out, "    let run = World::default().run(&schedule);")?;
+        writeln!(out, "    let run = world.run(&schedule);")?;
         writeln!(out, "    assert_eq!(run.complaints, Vec::<String>::new());")?;
         writeln!(out, "}}")
     }
 }
+
+/// What a printed schedule may name.
+const IMPORTS: [&str; 5] = [
+    "podwalk_engine::decide::Policy",
+    "podwalk_engine::id::PodId",
+    "podwalk_engine::step::Step",
+    "podwalk_testkit::sim::*",
+    "std::time::Duration",
+];
 
 #[cfg(test)]
 mod tests;

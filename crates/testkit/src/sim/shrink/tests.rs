@@ -69,12 +69,78 @@ fn what_is_not_needed_is_left_out() {
 /// the same.
 #[test]
 fn a_counterexample_is_a_test_that_can_be_pasted() {
-    let printed = found().to_string();
+    assert_pasted(&found());
+}
+
+/// Every field and every variant is printed so that it compiles, and means the
+/// same.
+#[test]
+fn whatever_a_schedule_can_hold_can_be_pasted() {
+    let all = Counterexample {
+        schedule: everything(),
+        complaints: vec!["wrong\nin two lines".to_owned()],
+    };
+    assert_pasted(&all);
+}
+
+#[track_caller]
+fn assert_pasted(found: &Counterexample) {
+    let printed = found.to_string();
     let from = printed.find("let schedule").expect("a schedule");
     let to = printed.find("let run").expect("a run");
-    let pasted = include_str!("../../../tests/pasted.rs");
-    let squeezed = |text: &str| -> String { text.replace(",]", "]").split_whitespace().collect() };
-    let (pasted, printed) = (squeezed(pasted), squeezed(&printed[from..to]));
-    let bare = |text: String| text.replace(",]", "]").replace(",}", "}");
-    assert!(bare(pasted).contains(&bare(printed.clone())), "{}", found());
+    // Formatted by rustfmt it has other breaks and final commas.
+    let bare = |text: &str| -> String {
+        let text: String = text.split_whitespace().collect();
+        text.replace(",]", "]")
+            .replace(",}", "}")
+            .replace(",)", ")")
+    };
+    let pasted = bare(include_str!("../../../tests/pasted.rs"));
+    assert!(pasted.contains(&bare(&printed[from..to])), "{found}");
+    assert!(printed.lines().all(|line| !line.starts_with("in two")));
+}
+
+fn everything() -> Schedule {
+    let pod = podwalk_engine::id::PodId([7; 16]);
+    let fault = |site, mishap| Fault::once(Step::Start, site, mishap);
+    let client = |mode, calls: &[Call]| Client {
+        mode,
+        calls: calls.to_vec(),
+    };
+    Schedule {
+        setup: Setup {
+            attachments: 2,
+            consumes_network: true,
+            restless: true,
+            policy: podwalk_engine::decide::Policy {
+                resume: false,
+                attempts: 2,
+                debt_grace: std::time::Duration::from_nanos(5),
+            },
+            recovery_at_once: 3,
+            seed: 4,
+        },
+        faults: vec![
+            fault(Site::Apply, Mishap::Fail { after: 1 }).of(pod),
+            fault(Site::Undo, Mishap::Hang { after: 2 }).of_attachment(3),
+            Fault::for_ever(Step::Create, Site::Probe, Mishap::LoseAnswer),
+            fault(Site::Quiet, Mishap::Nonsense).at_most(6),
+        ],
+        clients: vec![
+            client(Mode::Cni, &[Call::Start, Call::Pause, Call::Stop]),
+            client(Mode::Alone, &[Call::Die, Call::Remove]),
+            client(Mode::Host, &[]),
+            client(Mode::GuestOf(0), &[]),
+        ],
+        ..Schedule::default()
+    }
+    .asking(5, 1, Call::Stop)
+    .dying(6, Crash::Kill { strays: false })
+    .dying(
+        7,
+        Crash::Power {
+            kept: 8,
+            disk_lost: true,
+        },
+    )
 }
