@@ -173,7 +173,20 @@ impl Chaos {
         self.settle()?;
         if self.dice.percent(10) {
             self.clear()?;
+            if self.reboots {
+                self.forget()?;
+            }
         }
+        Ok(())
+    }
+
+    /// Gives the daemon a new state directory. Who was removed within two minutes before a reboot has
+    /// his DEL done again, and so is removed within two minutes before the next one: with a reboot
+    /// every second all that ever were come back each time.
+    fn forget(&mut self) -> Result<()> {
+        self.terminate()?;
+        std::fs::remove_dir_all(&self.config.state_dir)?;
+        self.daemon = Some(self.machine.start(&self.config)?);
         Ok(())
     }
 
@@ -397,10 +410,15 @@ impl Chaos {
         self.counts.swept = false;
         self.settle()?;
         self.clear()?;
+        self.terminate()?;
+        self.assert_clean()
+    }
+
+    fn terminate(&mut self) -> Result<()> {
         let daemon = self.daemon.take().context("a daemon")?;
         let status = daemon.terminate()?;
         ensure!(status.success(), "SIGTERM ended the daemon with {status}");
-        self.assert_clean()
+        Ok(())
     }
 
     fn assert_clean(&self) -> Result<()> {
