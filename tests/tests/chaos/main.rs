@@ -6,8 +6,8 @@
 //!    SIGKILL, by SIGTERM, by one after the other; or with the whole machine, which is booted again.
 //! 2. The next one is started; sometimes it is ended too, while it opens or recovers, and sometimes
 //!    it is told not to resume what was interrupted. Sometimes the clients go on before it is done.
-//! 3. When every pod is at rest, each client's beliefs are compared with the list, each running pod
-//!    is looked at from outside, and everything on the node must have its pod (`seen`).
+//! 3. When every pod is at rest, each client's beliefs are compared with the list (`reconcile`), each
+//!    running pod is looked at from outside, and everything on the node must have its pod (`seen`).
 //! 4. Now and then, and in the end, all pods are removed, and the oracle must find nothing.
 //!
 //! All chance comes from one seed, which is printed and can be given as `PODWALK_SEED`; what
@@ -36,9 +36,11 @@ use podwalk_tests::{counts, wait};
 use serde_json::{Value, json};
 
 mod client;
+mod reconcile;
 mod seen;
 
 use client::{Belief, Client, OWES, Place};
+use reconcile::{is_at_rest, reconcile};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CLIENTS: u64 = 8;
@@ -480,69 +482,6 @@ impl End {
         }
         daemon.kill9()
     }
-}
-
-/// As asked, or on no way any more; a guest without its owner counts as such.
-fn is_at_rest(row: &Value) -> bool {
-    let mode = row["networkMode"].as_str().unwrap_or_default();
-    let is_guest = mode.starts_with("pod:");
-    let started = row["state"] == "Started" && (row["ready"] == true || is_guest);
-    let at_rest = match row["goal"].as_str() {
-        Some("Run") => started,
-        Some("Stop") => row["state"] == "Created",
-        _ => false,
-    };
-    at_rest && row["owed"] == 0
-}
-
-/// Compares what is believed of a name with the list, and believes the list where it may. After a
-/// reboot nothing runs, and what ran or was to run is stopped.
-fn reconcile(place: &mut Place, rows: &[Value], rebooted: bool) -> Result<()> {
-    let mine: Vec<&Value> = rows
-        .iter()
-        .filter(|row| row["name"] == place.name.as_str())
-        .collect();
-    let find = |id: &str| mine.iter().find(|row| row["id"] == id);
-    let back = place.gone.iter().find(|id| find(id).is_some());
-    ensure!(back.is_none(), "a removed pod is back");
-    let goal = |id: &str| find(id).and_then(|row| row["goal"].as_str());
-    if let Some(former) = &mut place.former {
-        match goal(&former.id) {
-            Some("Stop") => {}
-            None if former.removing => place.former = None,
-            other => return Err(anyhow!("the former pod has the goal {other:?}")),
-        }
-    }
-    let former = place.former.as_ref().map(|former| former.id.as_str());
-    let others = mine
-        .iter()
-        .filter_map(|row| row["id"].as_str())
-        .filter(|id| Some(*id) != former);
-    let others: Vec<&str> = others.collect();
-    ensure!(others.len() <= 1, "more than one pod");
-    let only = others.first().map(|id| (*id).to_owned());
-    let is = only.clone().and_then(|id| goal(&id));
-    let same = |id: &String| only.as_ref() == Some(id);
-    place.belief = match (&place.belief, is) {
-        (Belief::Nothing | Belief::Perhaps, None) => Belief::Nothing,
-        (belief, Some("Run")) if rebooted => {
-            return Err(anyhow!("{belief:?}, and after a reboot it is to run"));
-        }
-        (Belief::Perhaps, Some("Stop")) if rebooted => Belief::Stopped(only.unwrap_or_default()),
-        (Belief::Up(id), Some("Stop")) if rebooted && same(id) => Belief::Stopped(id.clone()),
-        (Belief::Perhaps, Some("Run")) => Belief::Up(only.unwrap_or_default()),
-        (Belief::Up(id), Some("Run")) if same(id) => Belief::Up(id.clone()),
-        (Belief::Stopped(id), Some("Stop")) if same(id) => Belief::Stopped(id.clone()),
-        (Belief::Stopping(id) | Belief::Removing(id), Some("Run")) if same(id) => {
-            Belief::Up(id.clone())
-        }
-        (Belief::Stopping(id) | Belief::Removing(id), Some("Stop")) if same(id) => {
-            Belief::Stopped(id.clone())
-        }
-        (Belief::Removing(_), None) => Belief::Nothing,
-        (belief, goal) => return Err(anyhow!("{belief:?}, but the goal is {goal:?}")),
-    };
-    Ok(())
 }
 
 /// How many rounds, by a variable of the environment.
