@@ -296,3 +296,12 @@ proptest! {
         prop_assert!(one.collides(&one));
     }
 }
+
+#[test]
+fn an_error_quotes_what_was_given_in_one_line_of_bounded_length() {
+    let mut spec = valid();
+    spec.hostname = format!("a\nb{}", "x".repeat(100));
+    let refused = spec.validate().unwrap_err();
+    let quoted = format!("'a?b{}' is not a host name", "x".repeat(57));
+    assert_eq!(refused.problem, quoted);
+}
