@@ -1,5 +1,7 @@
 //! Parts of an embedder's own, right and wrong: the harness tells them apart.
 
+#![allow(clippy::expect_used)] // a test says so by panicking
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
