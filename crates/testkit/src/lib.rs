@@ -25,6 +25,10 @@
 //!    [`Survey`](sim::Survey) that never reached a point proves nothing, and
 //!    says so.
 //!
+//! What is proved of a rung here is its plan: which changes it makes, in which
+//! order, what its look tells apart. The rung that really makes them is held to
+//! the same promises by [`conformance`].
+//!
 //! Here is a rung of an embedder's own, which makes a table that counts a pod's
 //! bytes, and its proof.
 //!
