@@ -220,3 +220,66 @@ fn debts_that_die_with_the_kernel_are_gone_after_a_reboot() {
     let cni = (Step::ConfigureCni, Some(0));
     assert_eq!(owed(&rebooted(owing, false)), [cni]);
 }
+
+#[test]
+fn what_is_undone_keeps_when_how_often_and_why_it_failed() {
+    let story = Story::new(NetworkMode::Cni, 1)
+        .up_to(Step::ConfigureCni)
+        .begins(Step::Start)
+        .then(failed(Step::Start, Direction::Up, None))
+        .then(goal(Goal::Remove))
+        .later(5)
+        .then(undone(Step::Start, None));
+    let pod = story.pod();
+    let slot = pod.slot(Step::Start);
+    assert_eq!(slot.status, Status::Never);
+    assert_eq!(slot.since, Some(pod.last));
+    assert_eq!(slot.climbs, 1);
+    assert_eq!(slot.failure, Some(error("no")));
+    assert_eq!(slot.intent, None);
+}
+
+#[test]
+fn only_a_del_is_a_release() {
+    let stopping = Story::new(NetworkMode::Cni, 1)
+        .started()
+        .then(goal(Goal::Stop))
+        .then(undone(Step::Start, None));
+    assert_eq!(stopping.pod().released, None);
+    let released = stopping.then(undone(Step::ConfigureCni, Some(0))).pod();
+    assert_eq!(released.released, Some(released.last));
+}
+
+/// A pod without a namespace of its own is at Created when its sandbox is gone.
+#[test]
+fn a_restart_of_one_without_a_namespace_ends_with_its_sandbox() {
+    let restarting = Story::new(NetworkMode::Host, 0)
+        .started()
+        .observes(Observation::Restart);
+    assert!(restarting.pod().restarting);
+    let down = restarting.then(undone(Step::Start, None)).pod();
+    assert!(!down.restarting);
+    assert_eq!(down.status(Step::Create), Status::Done);
+}
+
+#[test]
+fn a_debt_waits_from_its_last_failure_on() {
+    let owing = Story::new(NetworkMode::Cni, 1)
+        .started()
+        .then(goal(Goal::Stop))
+        .then(failed(Step::Start, Direction::Down, None))
+        .then(failed(Step::Start, Direction::Down, None))
+        .pod();
+    let [debt] = &owing.debts[..] else {
+        panic!("one debt: {:?}", owing.debts);
+    };
+    let later = |seconds| Stamp {
+        boottime_ns: debt.last.boottime_ns + seconds * SECOND,
+        ..debt.last
+    };
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!(debt.backoff(), 2 * second);
+    assert_eq!(debt.wait(&debt.last), 2 * second);
+    assert_eq!(debt.wait(&later(1)), second);
+    assert_eq!(debt.wait(&later(3)), 0 * second);
+}

@@ -139,6 +139,18 @@ fn more_than_a_record_can_hold_is_refused_and_the_largest_field_is_named() {
     assert_eq!(just_right.validate(), Ok(()));
 }
 
+/// A port is more than the text of its address.
+#[test]
+fn each_port_counts_with_its_numbers() {
+    let with = |count: u16| {
+        let mut spec = valid();
+        spec.ports = (1..=count).map(|number| port(number, "")).collect();
+        spec.validate()
+    };
+    assert_eq!(with(10_000), Ok(()));
+    assert_eq!(with(11_000).unwrap_err().field, largest());
+}
+
 /// The field with the longest text of the valid spec.
 fn largest() -> &'static str {
     "sysctls"
@@ -304,4 +316,15 @@ fn an_error_quotes_what_was_given_in_one_line_of_bounded_length() {
     let refused = spec.validate().unwrap_err();
     let quoted = format!("'a?b{}' is not a host name", "x".repeat(57));
     assert_eq!(refused.problem, quoted);
+}
+
+#[test]
+fn two_specs_are_the_same_whichever_attempt_they_are() {
+    let one = valid();
+    let mut again = one.clone();
+    again.attempt += 1;
+    assert!(one.same_but_attempt(&again) && again.same_but_attempt(&one));
+    let mut other = again;
+    other.hostname.push('x');
+    assert!(!one.same_but_attempt(&other));
 }
