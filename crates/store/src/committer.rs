@@ -16,13 +16,15 @@ use std::time::{Duration, Instant};
 use podwalk_engine::ports::{Durability, JournalError};
 
 use crate::change::Change;
+use crate::failure::{SledFailure, guarded};
 use crate::handle::Refused;
 use crate::job::{Answer, Group, Job, Work};
 use crate::key;
 use crate::lock::LockFile;
 use crate::mark::{Mark, MarkFile};
 use crate::meta::Meta;
-use crate::open::{self, SledFailure, guarded};
+use crate::nudge::Nudger;
+use crate::open;
 use crate::point::point;
 use crate::shared::{Health, Shared, count};
 use crate::{directory, snapshot, space};
@@ -51,6 +53,8 @@ pub(crate) struct Committer {
     pub(crate) carried: Option<Job>,
     /// The bookkeeping of a batch that was refused for want of space.
     pub(crate) doubtful: Option<Meta>,
+    /// Wakes sled where it would wait for ever.
+    pub(crate) nudger: Nudger,
     /// Held until the last byte is written.
     pub(crate) _lock: LockFile,
 }
@@ -105,6 +109,7 @@ impl Committer {
     }
 
     fn serve(&mut self, mut group: Group) {
+        let _work = self.nudger.at_work();
         let answer = self.commit(&mut group);
         if answer.is_ok() {
             count(&self.shared.counters.calls, group.jobs.len() as u64);
@@ -159,6 +164,7 @@ impl Committer {
         if self.shared.health() != Health::Sound {
             return;
         }
+        let _work = self.nudger.at_work();
         while !self.litter.is_empty() {
             if self.sweep().is_err() {
                 return;
@@ -241,7 +247,7 @@ impl Committer {
     /// is final: the kernel forgets which pages it could not write.
     fn barrier(&mut self) -> Answer {
         if let Err(error) = self.data.sync_data() {
-            let detail = format!("cannot sync the journal's file: {error}");
+            let detail = format!("cannot sync {}: {error}", self.data_path());
             return Err(self.poison(detail));
         }
         point!("store.synced");
@@ -254,6 +260,7 @@ impl Committer {
 
     /// What a failure inside sled means: a full disk passes, all else is final.
     fn fail(&mut self, failure: &SledFailure, batch: Option<(Change, Meta)>) -> JournalError {
+        let detail = format!("cannot write {}: {failure}", self.data_path());
         match failure {
             SledFailure::Error(error) if space::is_full(error) => {
                 let mut handle = self.shared.writer();
@@ -265,10 +272,15 @@ impl Committer {
                     });
                 }
                 drop(handle);
-                self.full(error.to_string())
+                self.full(detail)
             }
-            failure => self.poison(failure.to_string()),
+            _ => self.poison(detail),
         }
+    }
+
+    fn data_path(&self) -> String {
+        let path = open::data_path(&self.shared.options.sled_dir());
+        path.display().to_string()
     }
 
     fn full(&mut self, detail: String) -> JournalError {
@@ -305,10 +317,12 @@ impl Committer {
         point!("store.reopening");
         let begun = Instant::now();
         let mut handle = self.shared.writer();
+        self.nudger.watch_over(None);
         handle.db = None;
         let cache = self.shared.options.cache_bytes;
         let opened = guarded(|| open::open_sled(&sled_dir, cache, REOPEN_DEADLINE));
         let result = opened.and_then(|db| {
+            self.nudger.watch_over(Some(&db));
             let doubtful = self.doubtful.zip(handle.refused.as_ref());
             let consistent = take_back(&db, &self.meta, doubtful);
             handle.db = Some(db);

@@ -7,9 +7,9 @@ use podwalk_engine::id::PodId;
 use podwalk_engine::ports::{JournalError, Replay};
 use podwalk_engine::record::Entry;
 
+use crate::failure::{SledFailure, guarded};
 use crate::graves::Graves;
 use crate::key::{self, Key};
-use crate::open::{SledFailure, guarded};
 use crate::scan::{self, Pair, RawRecords};
 use crate::space;
 

@@ -40,6 +40,8 @@
 //! - A full disk is not. The batch that met it is refused, also if it turns out
 //!   to be in the file; the store is reopened inside the process by the first
 //!   call that finds space again.
+//! - Every call is answered: where sled waits for a write that has failed unheard,
+//!   somebody wakes it.
 //! - A pod whose records do not decode, or lack one, is in quarantine alone.
 //!   Its bytes are kept until somebody drops them by its name
 //!   ([`SledJournal::drop_quarantined`]).
@@ -61,6 +63,7 @@ mod committer;
 mod copy;
 mod directory;
 mod error;
+mod failure;
 mod graves;
 mod handle;
 mod holder;
@@ -70,6 +73,7 @@ mod lock;
 mod mark;
 mod memory;
 mod meta;
+mod nudge;
 mod open;
 mod point;
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! Opening: the order in which things are checked, made and synced.
 
-use std::any::Any;
 use std::fs::{self, File};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{OpenError, OpenReport, Warning};
+use crate::failure::{SledFailure, guarded};
 use crate::key;
 use crate::lock::LockFile;
 use crate::mark::{Mark, MarkFile};
 use crate::meta::{Census, Meta};
+use crate::nudge::Nudger;
 use crate::point::point;
 use crate::scan::{self, Scan};
 use crate::{directory, snapshot, space};
@@ -218,7 +218,8 @@ fn require_space(sled_dir: &Path, existing: Option<u64>) -> Result<(), OpenError
     Ok(())
 }
 
-fn data_path(sled_dir: &Path) -> PathBuf {
+/// sled's file.
+pub(crate) fn data_path(sled_dir: &Path) -> PathBuf {
     sled_dir.join("db")
 }
 
@@ -284,31 +285,6 @@ pub(crate) fn load(
             deadline,
         }),
     }
-}
-
-/// A failure inside sled.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SledFailure {
-    /// It said so.
-    #[error("{0}")]
-    Error(#[from] sled::Error),
-    /// It panicked: what it holds in memory is not to be trusted any more.
-    #[error("the storage engine panicked: {0}")]
-    Panic(String),
-}
-
-/// Runs something of sled's, and turns a panic into a failure.
-pub(crate) fn guarded<T>(act: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, SledFailure> {
-    match catch_unwind(AssertUnwindSafe(act)) {
-        Ok(result) => result.map_err(SledFailure::Error),
-        Err(panic) => Err(SledFailure::Panic(words_of(panic.as_ref()))),
-    }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned())
 }
 
 /// `sled::open` with the settings that the barrier rules were measured with,
@@ -384,6 +360,8 @@ pub(crate) fn examine(loaded: &Loaded, existed: bool, mark: &Mark) -> Vec<Warnin
 
 /// Counts the opening. The caller syncs it, so that no epoch is used twice.
 fn record_opening(db: &sled::Db, meta: Meta, epoch: u64) -> Result<(), SledFailure> {
+    let nudger = Nudger::new(db).map_err(sled::Error::Io)?;
+    let _work = nudger.at_work();
     guarded(|| {
         let mut batch = sled::Batch::default();
         batch.insert(&key::EPOCH, &epoch.to_le_bytes());
@@ -413,6 +391,10 @@ fn refused(sled_dir: &Path, failure: SledFailure) -> OpenError {
             needed: space::needed_to_open(None),
             path,
         },
+        // What the kernel has said, and not what sled has made of it.
+        SledFailure::Error(sled::Error::Io(source)) if source.raw_os_error().is_some() => {
+            OpenError::io("open", path)(source)
+        }
         failure => OpenError::Damaged {
             path,
             detail: failure.to_string(),

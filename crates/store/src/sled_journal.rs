@@ -15,6 +15,7 @@ use crate::committer::Committer;
 use crate::error::{OpenError, OpenReport};
 use crate::handle::RawRecord;
 use crate::job::{Job, Work};
+use crate::nudge::Nudger;
 use crate::open::{self, OpenOptions, Opened};
 use crate::shared::{Health, Shared, Stats};
 use crate::space;
@@ -51,6 +52,8 @@ impl SledJournal {
     fn start(options: OpenOptions, opened: Opened) -> Result<Self, OpenError> {
         let dir = options.dir.clone();
         let scan = opened.scan;
+        let nudger =
+            Nudger::new(&opened.db).map_err(OpenError::io("start a thread to watch over", &dir))?;
         let shared = Arc::new(Shared::new(options, opened.db, scan.graves, scan.replay));
         let (queue, jobs) = mpsc::channel();
         let committer = Committer {
@@ -64,6 +67,7 @@ impl SledJournal {
             unsynced: 0,
             carried: None,
             doubtful: None,
+            nudger,
             _lock: opened.lock,
         };
         let thread = thread::Builder::new()

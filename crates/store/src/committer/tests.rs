@@ -28,6 +28,7 @@ impl Bench {
         };
         let opened = open::open(&options).unwrap();
         let scan = opened.scan;
+        let nudger = Nudger::new(&opened.db).unwrap();
         let shared = Shared::new(options, opened.db, scan.graves, scan.replay);
         let (_, jobs) = mpsc::channel();
         let committer = Committer {
@@ -41,6 +42,7 @@ impl Bench {
             unsynced: 0,
             carried: None,
             doubtful: None,
+            nudger,
             _lock: opened.lock,
         };
         Self { committer, dir }

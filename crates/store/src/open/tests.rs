@@ -212,17 +212,3 @@ fn a_store_whose_lock_is_never_freed_does_not_hang_the_daemon() {
     options.deadline = Duration::from_secs(60);
     assert_eq!(open(&options).unwrap().report.records, 1);
 }
-
-#[test]
-fn a_panic_becomes_a_failure_with_its_words() {
-    let said = |failure: SledFailure| failure.to_string();
-    let text = guarded::<()>(|| panic!("page {}", 7)).unwrap_err();
-    assert_eq!(said(text), "the storage engine panicked: page 7");
-    let literal = guarded::<()>(|| panic!("lost")).unwrap_err();
-    assert_eq!(said(literal), "the storage engine panicked: lost");
-    let other = guarded::<()>(|| std::panic::panic_any(7)).unwrap_err();
-    assert_eq!(
-        said(other),
-        "the storage engine panicked: without a message"
-    );
-}
