@@ -36,6 +36,7 @@ fn part(seed: u64, turns: u64, reopen_each: u64) -> Part {
         seed,
         turns,
         reopen_each,
+        is_bad: false,
     }
 }
 

@@ -19,5 +19,6 @@ mod platter;
 mod pulled;
 mod reboot;
 mod recording;
+mod refused;
 mod trace;
 mod workload;

@@ -66,6 +66,7 @@ fn under_load(test: &str, kind: Kind) -> Result<()> {
         // Between two copies there are fewer turns, each of which says three things and more.
         turns: 250 * copies,
         reopen_each: 80,
+        is_bad: false,
     };
     let mut writer = part.command(&[], test)?.spawn()?;
     let taken = take(&mut disk, &part.said, copies, &mut Dice::new(seed, 3));

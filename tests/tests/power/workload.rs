@@ -19,6 +19,8 @@ use crate::life::{Call, Life};
 
 /// Where the child finds its part: the directory, the seed and the number of turns.
 const PART: &str = "PODWALK_POWER_PART";
+/// How a line begins by which the child says why it stopped.
+pub(crate) const REFUSED: &str = "refused: ";
 /// Pods that live at one time.
 const PODS: usize = 12;
 
@@ -132,6 +134,39 @@ impl Workload {
     }
 }
 
+/// Makes one call after the other, and each that is refused for want of space a few times: until the
+/// end, or until something is refused for good, which is the answer.
+///
+/// # Errors
+/// If nobody listens.
+pub(crate) fn play_on_a_bad_disk(
+    workload: &Workload,
+    directory: &Path,
+    mut said: impl FnMut(Mark) -> Result<()>,
+) -> Result<Option<anyhow::Error>> {
+    const TIMES: usize = 4;
+    said(Mark::Opening)?;
+    let journal = match open(directory) {
+        Ok(journal) => journal,
+        Err(refused) => return Ok(Some(refused)),
+    };
+    said(Mark::Opened(journal.epoch()))?;
+    for (number, call) in (1..).zip(workload.calls()) {
+        said(Mark::Begun(number))?;
+        let mut answer = block_on(ask(&journal, call));
+        for _ in 0..TIMES {
+            if let Err(JournalError::Full { .. }) = answer {
+                answer = block_on(ask(&journal, call));
+            }
+        }
+        match answer {
+            Ok(()) => said(Mark::Answered(number))?,
+            Err(refused) => return Ok(Some(refused.into())),
+        }
+    }
+    Ok(None)
+}
+
 /// Opens a journal as a daemon would, without a reserve.
 ///
 /// # Errors
@@ -209,6 +244,8 @@ pub(crate) struct Part {
     pub(crate) turns: u64,
     /// After how many turns, about, the journal is opened anew.
     pub(crate) reopen_each: u64,
+    /// Whether its disk may refuse.
+    pub(crate) is_bad: bool,
 }
 
 impl Part {
@@ -221,13 +258,14 @@ impl Part {
             return Ok(None);
         };
         let mut lines = text.lines();
-        let mut line = || lines.next().context("a part has five lines");
+        let mut line = || lines.next().context("a part has six lines");
         Ok(Some(Self {
             journal: line()?.into(),
             said: line()?.into(),
             seed: line()?.parse()?,
             turns: line()?.parse()?,
             reopen_each: line()?.parse()?,
+            is_bad: line()?.parse()?,
         }))
     }
 
@@ -240,12 +278,13 @@ impl Part {
         let words = [wrapper, &[own]].concat();
         let mut command = Command::new(&words[0]);
         let part = format!(
-            "{}\n{}\n{}\n{}\n{}",
+            "{}\n{}\n{}\n{}\n{}\n{}",
             self.journal.display(),
             self.said.display(),
             self.seed,
             self.turns,
-            self.reopen_each
+            self.reopen_each,
+            self.is_bad
         );
         command
             .args(&words[1..])
@@ -259,12 +298,18 @@ impl Part {
     /// Plays it.
     ///
     /// # Errors
-    /// What the journal says.
+    /// What the journal says, on a disk that may not refuse.
     pub(crate) fn play(&self) -> Result<()> {
-        let mut said = File::options().create(true).append(true).open(&self.said)?;
-        self.workload()?.play(&self.journal, |mark| {
-            Ok(said.write_all(mark.line().as_bytes())?)
-        })
+        let mut file = File::options().create(true).append(true).open(&self.said)?;
+        let said = |mark: Mark| Ok(file.write_all(mark.line().as_bytes())?);
+        let workload = self.workload()?;
+        if !self.is_bad {
+            return workload.play(&self.journal, said);
+        }
+        if let Some(refused) = play_on_a_bad_disk(&workload, &self.journal, said)? {
+            eprintln!("{REFUSED}{refused:#}");
+        }
+        Ok(())
     }
 
     /// What is played.
