@@ -4,15 +4,17 @@
 //! event with the target `podwalk::point`. In production nobody listens. `podwalk-crash-daemon` is
 //! the same daemon with a listener: it can write down every point it comes to, and it can end itself
 //! with SIGKILL at one of them. So the list of places to crash at is generated from the code: a walk
-//! is recorded once, and then repeated with a crash at each point of the record.
+//! is recorded once, and then repeated with a crash at each point of the record. It can also stop
+//! there until a test has done something to its world.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
@@ -25,8 +27,14 @@ use tracing_subscriber::layer;
 pub const LOG: &str = "PODWALK_POINTS_LOG";
 /// Names the point to end at.
 pub const CRASH_AT: &str = "PODWALK_CRASH_AT";
+/// Names the point to stop at.
+pub const HOLD_AT: &str = "PODWALK_HOLD_AT";
+/// Names the file that it makes when it has stopped. It goes on when that is gone.
+pub const HELD: &str = "PODWALK_HELD";
 /// The target of the events.
 const TARGET: &str = "podwalk::point";
+/// The time between two looks for the file.
+const HOLD_PAUSE: Duration = Duration::from_millis(2);
 
 /// A moment in the life of one process: the n-th time that it comes to a point.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +86,7 @@ pub fn recorded(log: &Path) -> Result<Vec<Moment>> {
 pub struct Points {
     log: Option<Mutex<File>>,
     crash_at: Option<Moment>,
+    hold_at: Option<(Moment, PathBuf)>,
     times: Mutex<BTreeMap<String, u32>>,
 }
 
@@ -93,10 +102,14 @@ impl Points {
             let file = File::options().create(true).append(true).open(path);
             Mutex::new(file.expect("the file of points"))
         });
-        let crash_at = std::env::var(CRASH_AT).ok();
+        let moment = |variable| {
+            let text = std::env::var(variable).ok();
+            text.map(|text| text.parse().expect("a moment"))
+        };
         Self {
             log,
-            crash_at: crash_at.map(|text| text.parse().expect("a moment")),
+            crash_at: moment(CRASH_AT),
+            hold_at: moment(HOLD_AT).zip(std::env::var_os(HELD).map(PathBuf::from)),
             times: Mutex::default(),
         }
     }
@@ -110,13 +123,26 @@ impl Points {
             // A point that cannot be written down shows as one too few.
             let _ = writeln!(log, "{point}");
         }
-        let now = self.crash_at.as_ref();
-        if now.is_some_and(|moment| moment.point == point && moment.time == *time) {
-            // The lock is still held, so that no other thread comes further.
+        let is_now = |moment: &Moment| moment.point == point && moment.time == *time;
+        // The lock is still held in both cases, so that no other thread comes further.
+        if let Some((_, held)) = self.hold_at.as_ref().filter(|(moment, _)| is_now(moment)) {
+            hold(held);
+        }
+        if self.crash_at.as_ref().is_some_and(is_now) {
             let _ = kill(getpid(), Signal::SIGKILL);
             loop {
                 std::thread::park();
             }
+        }
+    }
+}
+
+/// Stops here until somebody deletes the file. If it cannot be made, nobody knows that it stopped,
+/// and the test says so.
+fn hold(held: &Path) {
+    if File::create(held).is_ok() {
+        while held.exists() {
+            std::thread::sleep(HOLD_PAUSE);
         }
     }
 }

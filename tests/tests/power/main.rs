@@ -1,4 +1,4 @@
-//! Power loss under the real journal and the real daemon.
+//! Power loss, full disks and disks that fail, under the real journal and the real daemon.
 //!
 //! Power is cut in two ways:
 //!
@@ -9,8 +9,12 @@
 //!    on an ext4 on a loop device, whose backing file is cloned at random moments, in one instant each.
 //!
 //! Each image must open, hold what was acknowledged, and hold nothing half.
+//!
+//! And the disk refuses: the journal at one system call after another (`refused`), the daemon before
+//! each of its appends (`failing`).
 #![forbid(unsafe_code)]
 
+mod failing;
 mod images;
 mod life;
 mod load;
