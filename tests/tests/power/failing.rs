@@ -134,7 +134,7 @@ struct Walk {
 
 impl Walk {
     /// Starts, stops and removes a pod, whatever comes of it.
-    fn walk(client: &Client) -> Result<Self> {
+    fn tried(client: &Client) -> Result<Self> {
         Ok(Self {
             run: client.call(["run", "--name", "walker"])?,
             stop: client.call(["stop", "walker"])?,
@@ -178,7 +178,7 @@ impl Table {
         let path = log.to_str().context("a path")?.to_owned();
         config.environment.push((crash::LOG.to_owned(), path));
         let daemon = Daemon::start(&config)?;
-        let walk = Walk::walk(&daemon.client())?;
+        let walk = Walk::tried(&daemon.client())?;
         ensure!(walk.remove.code == 0, "{:?}", walk.remove);
         daemon.kill9()?;
         let moments = crash::recorded(&log)?.into_iter();
@@ -203,7 +203,7 @@ impl Table {
         let daemon = Daemon::start(&config)?;
         let client = daemon.client();
         std::thread::scope(|scope| {
-            let walk = scope.spawn(|| Walk::walk(&client));
+            let walk = scope.spawn(|| Walk::tried(&client));
             let there = wait::until(PATIENCE, || Ok(held.exists().then_some(())))?;
             there.context("the append is not reached")?;
             let tracer = Tracer::attach(&daemon, failure)?;
