@@ -91,7 +91,8 @@ pub struct PodSummary {
     pub runtime_handler: String,
     /// Nanoseconds since the Unix epoch.
     pub created_at: u64,
-    /// How many undos are owed.
+    /// How many undos are owed: those that have failed, and the DELs that a
+    /// reboot has left.
     pub owed: usize,
 }
 
@@ -277,7 +278,7 @@ impl PodSummary {
             ip: ip.clone(),
             runtime_handler: pod.spec.runtime_handler.clone(),
             created_at: pod.created.wall_ns,
-            owed: pod.debts.len(),
+            owed: pod.count_owed(),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Stamp;
 use crate::error::StepError;
-use crate::pod::Pod;
+use crate::pod::{Pod, Status};
 use crate::step::Step;
 
 /// The first wait after a try that failed; it doubles with every further one.
@@ -82,6 +82,21 @@ impl Pod {
             network: debt.attachment.map(|number| self.network_of(number)),
         };
         self.debts.iter().map(told).collect()
+    }
+
+    /// How many undos are owed: those that have failed, and the DELs that a
+    /// reboot has left, tried or not.
+    pub fn count_owed(&self) -> usize {
+        let is_lost = self.status(Step::MountNetns) == Status::Never;
+        if !is_lost || self.status(Step::ConfigureCni) == Status::Never {
+            return self.debts.len();
+        }
+        let owes = |number: &u32| {
+            let mut debts = self.debts.iter();
+            debts.any(|debt| debt.attachment == Some(*number))
+        };
+        let left = self.unreleased(Step::ConfigureCni);
+        self.debts.len() + left.iter().filter(|number| !owes(number)).count()
     }
 
     /// The network of an attachment, in words. Its number, if the plan does

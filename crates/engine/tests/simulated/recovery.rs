@@ -244,8 +244,14 @@ fn scenario_24_a_power_cut_amid_add_owes_its_del() {
         for disk_lost in [false, true] {
             let crash = Crash::Power { kept, disk_lost };
             let node = dead_at(Setup::default(), "ConfigureCni.Apply.0.1", crash);
-            let (engine, _) = node.boot().answer();
+            let (engine, plan) = node.open().answer().unwrap();
+            let owed = view(&engine, pod_id(1)).pod.count_owed();
+            assert_eq!(owed, 1, "it is shown before it is tried");
+            let recovering = engine.clone();
+            let recovered = node.run(async move { recovering.recover(&plan).await });
+            let _ = recovered.answer();
             let pod = view(&engine, pod_id(1)).pod;
+            assert_eq!(pod.count_owed(), 0);
             assert_eq!(pod.status(Step::ConfigureCni), Status::Never);
             assert!(pod.released.is_some(), "DEL was done");
             nothing_wrong(&node, &engine);
