@@ -20,6 +20,7 @@ export CARGO_TERM_COLOR ?= auto
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 20
+FUZZ_SEED ?= $(shell date +%s)
 FUZZ := $(abspath $(or $(CARGO_TARGET_DIR),target)/fuzz)
 RELEASE := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/podwalk)
 COUNTS := $(abspath $(or $(CARGO_TARGET_DIR),target)/counts)
@@ -64,13 +65,15 @@ lint:
 
 # The last lines are sums of what the tests have counted; PROVED is the least of it. A test that its
 # machine cannot run says so in a file; without root none of the kernel's tests can, and with CI set
-# that is a failure. The chaos is of the release binary.
+# that is a failure. The chaos is of the release binary. The fuzzing
+# begins with one seed and no corpus of yours, so that all machines try the same.
 test: setup build lint
 	@rm -f "$(SKIPPED)" "$(COUNTS)"
 	@$(CARGO) build --release --package podwalk --bin podwalk --locked
 	@$(CARGO) build --workspace --examples --locked
 	@$(CARGO) test --workspace --doc --locked --quiet
-	@$(MAKE) fuzz
+	@rm -rf "$(FUZZ)/corpus"
+	@FUZZ_CORPUS="$(FUZZ)/corpus" $(MAKE) fuzz FUZZ_SEED=1
 	@export PODWALK_SKIPPED_LOG="$(SKIPPED)" PODWALK_RELEASE_BINARY="$(RELEASE)" \
 		PODWALK_COUNTS="$(COUNTS)"; \
 	if command -v cargo-nextest >/dev/null; then \
@@ -117,7 +120,7 @@ deny:
 fuzz:
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --quiet cargo-fuzz
 	@cd fuzz && RUSTC_BOOTSTRAP=1 CARGO_TERM_QUIET=true $(CARGO) fuzz build --features libfuzzer --target-dir "$(FUZZ)"
-	@fuzz/run.sh "$(FUZZ)/$$(rustc --print host-tuple)/release" "$(FUZZ_SECONDS)" $$(cd fuzz && $(CARGO) fuzz list)
+	@fuzz/run.sh "$(FUZZ)/$$(rustc --print host-tuple)/release" "$(FUZZ_SECONDS)" "$(FUZZ_SEED)" $$(cd fuzz && $(CARGO) fuzz list)
 
 # What is mutated and what is not is in .cargo/mutants.toml. MUTANTS chooses some of them.
 mutants:

@@ -239,6 +239,15 @@ proptest! {
         prop_assert!(read.is_ok(), "{:?}", read);
     }
 
+    /// Found by fuzzing: a number too long for a float came out another each time.
+    #[test]
+    fn a_number_is_written_as_it_was_read(digits in "[1-9][0-9]{0,80}", decimals in "(\\.[0-9]{1,40})?") {
+        let version = SpecVersion::V1_0_0;
+        let result = format!("{{\"cniVersion\":\"1.0.0\",\"mine\":{digits}{decimals}}}");
+        let once = rewrite_result(result.as_bytes(), version, version).unwrap();
+        prop_assert_eq!(rewrite_result(&once, version, version).unwrap(), once);
+    }
+
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
         let _ = ParsedResult::parse(&bytes, SpecVersion::V1_0_0);
