@@ -7,7 +7,6 @@ file=$1
 shift
 
 sums=$(awk '
-	$1 == "lost-records" { $1 = "lost" }
 	split($1, parts, "/") == 2 { if (!seen[$1]++) sum[parts[1] "s"]++; next }
 	{ sum[$1] += $2 }
 	END { for (name in sum) print name, sum[name] }

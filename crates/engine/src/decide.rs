@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use crate::clock::Stamp;
-use crate::pod::{Debt, Pod, Status};
+use crate::pod::{Pod, Status};
 use crate::ports::{Durability, Probe};
 use crate::record::{Cause, Goal, Intent};
 use crate::step::Step;
@@ -208,7 +208,7 @@ fn end_of_stop(pod: &Pod) -> Step {
 fn down(pod: &Pod, facts: &Facts, lowest: Step) -> Option<Next> {
     let step = highest(pod, lowest)?;
     let debts = || pod.debts.iter().filter(|debt| debt.step == step);
-    let Some(wait) = pause(debts(), &facts.now) else {
+    let Some(wait) = pod.pause(step, &facts.now) else {
         return Some(Next::Descend(step));
     };
     if facts.urgent {
@@ -233,16 +233,6 @@ fn down(pod: &Pod, facts: &Facts, lowest: Step) -> Option<Next> {
     }
     let wait = if answered { wait } else { wait.min(patience) };
     Some(Next::Owe { step, wait })
-}
-
-/// How long to wait for the next try of a step. All that it owes is tried
-/// together, so the pause begins with the last try's end: attachments whose undo
-/// takes longer than the pause would otherwise be tried without any, and nobody
-/// would be answered.
-fn pause<'a>(debts: impl Iterator<Item = &'a Debt> + Clone, now: &Stamp) -> Option<Duration> {
-    let backoff = debts.clone().map(Debt::backoff).min()?;
-    let since_last = debts.map(|debt| now.since(&debt.last)).min()?;
-    Some(backoff.saturating_sub(since_last))
 }
 
 #[cfg(test)]

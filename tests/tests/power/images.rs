@@ -43,7 +43,7 @@ fn part(seed: u64, turns: u64, reopen_each: u64) -> Part {
 fn judge(findings: &Findings) -> Result<()> {
     let Findings { images, wrong } = findings;
     counts::add("crash-images", *images)?;
-    counts::add("lost-records", wrong.len() as u64)?;
+    counts::add("lost", wrong.len() as u64)?;
     println!("{images} crash images, {} of them wrong", wrong.len());
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())

@@ -40,11 +40,6 @@ impl Debt {
     pub fn backoff(&self) -> Duration {
         backoff(self.attempts)
     }
-
-    /// How long to wait from `now` to the next attempt; zero if it is due.
-    pub fn wait(&self, now: &Stamp) -> Duration {
-        self.backoff().saturating_sub(now.since(&self.last))
-    }
 }
 
 /// How long to wait after so many tries that failed.
@@ -82,6 +77,19 @@ impl Pod {
             network: debt.attachment.map(|number| self.network_of(number)),
         };
         self.debts.iter().map(told).collect()
+    }
+
+    /// How long to wait from `now` to the next try of a step's undo; zero if it
+    /// is due, none if nothing of it is owed.
+    ///
+    /// All that a step owes is tried together, so the pause begins with the
+    /// last try's end: attachments whose undo takes longer than the pause would
+    /// otherwise be tried without any, and nobody would be answered.
+    pub fn pause(&self, step: Step, now: &Stamp) -> Option<Duration> {
+        let debts = || self.debts.iter().filter(|debt| debt.step == step);
+        let backoff = debts().map(Debt::backoff).min()?;
+        let since_last = debts().map(|debt| now.since(&debt.last)).min()?;
+        Some(backoff.saturating_sub(since_last))
     }
 
     /// How many undos are owed: those that have failed, and the DELs that a

@@ -80,7 +80,8 @@ fn line(pod: &Pod, debt: &Debt, now: &Stamp) -> DebtLine {
     let planned = debt
         .attachment
         .and_then(|number| pod.plan.get(number as usize));
-    let wait = u64::try_from(debt.wait(now).as_nanos()).unwrap_or(u64::MAX);
+    let wait = pod.pause(debt.step, now).unwrap_or_default();
+    let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
     DebtLine {
         pod: pod.id.to_string(),
         name: pod.spec.name.clone(),

@@ -15,7 +15,7 @@ use podwalk_engine::record::{Goal, ProcessIdentity};
 use podwalk_engine::step::Step;
 
 use crate::sim::Node;
-use crate::sim::oracle::{brief, is_down};
+use crate::sim::oracle::brief;
 use crate::sim::schedule::{Call, Client, Mode, Schedule};
 
 /// A success that a client was told of.
@@ -72,7 +72,7 @@ impl Answered {
             (Self::Started, None) => false,
             (Self::Stopped | Self::Removed, None) => true,
             (Self::Stopped, Some(pod)) => {
-                pod.goal >= Goal::Stop && (is_down(pod) || is_outlived(pod, Goal::Stop))
+                pod.goal >= Goal::Stop && (pod.is_down() || is_outlived(pod, Goal::Stop))
             }
             (Self::Removed, Some(pod)) => is_outlived(pod, Goal::Remove),
         }
@@ -204,16 +204,16 @@ impl Claims {
 
 /// Whether nothing goes wrong but that the daemon dies, and nobody meddles.
 fn is_plain(schedule: &Schedule) -> bool {
-    let calls = || schedule.clients.iter().flat_map(|client| &client.calls);
+    let mut calls = schedule.clients.iter().flat_map(|client| &client.calls);
     let policy = schedule.setup.policy;
-    let modes = schedule.clients.iter().map(|client| client.mode);
+    let mut modes = schedule.clients.iter().map(|client| client.mode);
     schedule.faults.is_empty()
         && schedule.requests.is_empty()
         && policy.resume
         // Each death may cost one attempt.
         && policy.attempts as usize > schedule.deaths.len()
-        && !calls().any(|call| *call == Call::Die)
-        && !modes.into_iter().any(|mode| matches!(mode, Mode::GuestOf(_)))
+        && !calls.any(|call| *call == Call::Die)
+        && !modes.any(|mode| matches!(mode, Mode::GuestOf(_)))
 }
 
 impl State {
@@ -241,7 +241,7 @@ impl State {
         };
         if reboots < self.reboots {
             let owes = !view.pod.debts.is_empty();
-            return view.pod.goal == Goal::Stop && (owes || is_down(&view.pod));
+            return view.pod.goal == Goal::Stop && (owes || view.pod.is_down());
         }
         let sandbox = view.pod.sandbox.as_ref().map(|sandbox| sandbox.process);
         let died = sandbox.is_some_and(|process| told.died.contains(&process));

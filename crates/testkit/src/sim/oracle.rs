@@ -119,7 +119,7 @@ fn stalls(pod: &Pod) -> Option<String> {
     let done = top.is_some_and(|top| pod.status(top) == Status::Done);
     let as_asked = match pod.goal {
         Goal::Run => done && !pod.restarting,
-        Goal::Stop => is_down(pod),
+        Goal::Stop => pod.is_down(),
         Goal::Remove => false,
     };
     let stalled = !as_asked && pod.debts.is_empty();
@@ -138,12 +138,6 @@ pub fn brief(pod: &Pod) -> String {
         steps.join(", "),
         pod.debts.len()
     )
-}
-
-/// Whether everything above Created is undone.
-pub fn is_down(pod: &Pod) -> bool {
-    let above = &pod.slots[Step::MountNetns.rank()..];
-    above.iter().all(|slot| slot.status == Status::Never)
 }
 
 /// The things of a pod that runs.

@@ -1,11 +1,14 @@
-//! Schedules as Rust expressions, formatted as rustfmt would.
+//! Schedules as Rust expressions.
+//!
+//! What `Debug` prints of a variant is a pattern and an expression too, but for
+//! the name of its type.
 
 use std::fmt;
 
 use podwalk_engine::decide::Policy;
 
-use crate::sim::schedule::{Call, Client, Death, Mode, Request, Schedule};
-use crate::sim::{Crash, Fault, Mishap, Setup, Site};
+use crate::sim::schedule::{Call, Client, Death, Request, Schedule};
+use crate::sim::{Fault, Setup};
 
 /// Displays a schedule as an expression, indented as in the body of a function.
 pub(crate) struct Rust<'a>(pub(crate) &'a Schedule);
@@ -80,18 +83,6 @@ fn policy(policy: &Policy) -> String {
 }
 
 fn fault(fault: &Fault) -> String {
-    let site = match fault.site {
-        Site::Apply => "Apply",
-        Site::Undo => "Undo",
-        Site::Probe => "Probe",
-        Site::Quiet => "Quiet",
-    };
-    let mishap = match fault.mishap {
-        Mishap::Fail { after } => format!("Mishap::Fail {{ after: {after} }}"),
-        Mishap::LoseAnswer => "Mishap::LoseAnswer".to_owned(),
-        Mishap::Hang { after } => format!("Mishap::Hang {{ after: {after} }}"),
-        Mishap::Nonsense => "Mishap::Nonsense".to_owned(),
-    };
     let made = match fault.times {
         Some(1) => "once",
         _ => "for_ever",
@@ -107,21 +98,16 @@ fn fault(fault: &Fault) -> String {
         _ => String::new(),
     };
     format!(
-        "Fault::{made}(Step::{:?}, Site::{site}, {mishap}){pod}{attachment}{times}",
-        fault.step
+        "Fault::{made}(Step::{:?}, Site::{:?}, Mishap::{:?}){pod}{attachment}{times}",
+        fault.step, fault.site, fault.mishap
     )
 }
 
 fn client(client: &Client) -> String {
-    let mode = match client.mode {
-        Mode::Cni => "Mode::Cni".to_owned(),
-        Mode::Alone => "Mode::Alone".to_owned(),
-        Mode::Host => "Mode::Host".to_owned(),
-        Mode::GuestOf(owner) => format!("Mode::GuestOf({owner})"),
-    };
     let calls: Vec<String> = client.calls.iter().map(|one| call(*one)).collect();
     format!(
-        "Client {{ mode: {mode}, calls: vec![{}] }}",
+        "Client {{ mode: Mode::{:?}, calls: vec![{}] }}",
+        client.mode,
         calls.join(", ")
     )
 }
@@ -141,11 +127,6 @@ fn request(request: &Request) -> String {
 }
 
 fn death(death: &Death) -> String {
-    let crash = match death.crash {
-        Crash::Kill { strays } => format!("Crash::Kill {{ strays: {strays} }}"),
-        Crash::Power { kept, disk_lost } => {
-            format!("Crash::Power {{ kept: {kept}, disk_lost: {disk_lost} }}")
-        }
-    };
-    format!("Death {{ point: {}, crash: {crash} }}", death.point)
+    let Death { point, crash } = death;
+    format!("Death {{ point: {point}, crash: Crash::{crash:?} }}")
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::sim::print::Rust;
-use crate::sim::schedule::Schedule;
+use crate::sim::schedule::{Mode, Schedule};
 use crate::sim::{Setup, World};
 
 /// How many runs a shrinking may take.
@@ -118,8 +118,10 @@ fn without_client(schedule: &mut Schedule, client: usize) {
         request.client -= usize::from(request.client > client);
     }
     for other in &mut schedule.clients {
-        if let crate::sim::schedule::Mode::GuestOf(owner) = &mut other.mode {
-            *owner -= usize::from(*owner > client);
+        match &mut other.mode {
+            Mode::GuestOf(owner) if *owner == client => other.mode = Mode::Alone,
+            Mode::GuestOf(owner) => *owner -= usize::from(*owner > client),
+            Mode::Cni | Mode::Alone | Mode::Host => {}
         }
     }
 }

@@ -279,7 +279,26 @@ fn a_debt_waits_from_its_last_failure_on() {
     };
     let second = std::time::Duration::from_secs(1);
     assert_eq!(debt.backoff(), 2 * second);
-    assert_eq!(debt.wait(&debt.last), 2 * second);
-    assert_eq!(debt.wait(&later(1)), second);
-    assert_eq!(debt.wait(&later(3)), std::time::Duration::ZERO);
+    let pause = |now| owing.pause(Step::Start, &now);
+    assert_eq!(pause(debt.last), Some(2 * second));
+    assert_eq!(pause(later(1)), Some(second));
+    assert_eq!(pause(later(3)), Some(std::time::Duration::ZERO));
+    assert_eq!(owing.pause(Step::ConfigureCni, &debt.last), None);
+}
+
+/// Two attachments are tried one after the other, each longer than the pause.
+#[test]
+fn the_pause_of_a_step_begins_with_its_last_try() {
+    let owing = Story::new(NetworkMode::Cni, 2)
+        .started()
+        .then(goal(Goal::Stop))
+        .then(undone(Step::Start, None))
+        .then(failed(Step::ConfigureCni, Direction::Down, Some(1)))
+        .then(failed(Step::ConfigureCni, Direction::Down, Some(0)));
+    let mut pod = owing.pod();
+    let now = pod.debts[1].last;
+    // The first of them failed half a minute ago.
+    pod.debts[0].last.boottime_ns -= 30 * SECOND;
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!(pod.pause(Step::ConfigureCni, &now), Some(second));
 }
