@@ -135,6 +135,28 @@ fn removals_over_the_bound_are_litter_until_they_are_swept() {
 }
 
 #[test]
+fn a_sweep_fills_its_bound_and_takes_at_least_one() {
+    let bench = Bench::new();
+    let keys = [b"one".to_vec(), b"three".to_vec(), b"two".to_vec()];
+    for key in &keys {
+        bench.db.insert(key, &[0; 10]).unwrap();
+    }
+    let expected: [(usize, &[&str]); 4] = [
+        (1, &["one"]),
+        (25, &["one"]),
+        (27, &["one", "two"]),
+        (28, &["one", "three"]),
+    ];
+    for (bound, taken) in expected {
+        let mut litter = BTreeSet::from(keys.clone());
+        let change = Change::sweep(&mut litter, &bench.db, bound).unwrap();
+        let removed = change.removes.iter().map(|(key, _)| key.as_ref());
+        assert!(removed.eq(taken.iter().map(|key| key.as_bytes())));
+        assert_eq!(litter.len(), 3 - taken.len());
+    }
+}
+
+#[test]
 fn what_two_compactions_left_over_is_counted_once() {
     let mut bench = Bench::new();
     for sequence in 0..6 {

@@ -217,3 +217,49 @@ fn the_end_syncs_what_is_left() {
     bench.committer.run();
     assert_eq!(shared.counters.stats().barriers, 1);
 }
+
+/// Work that writes exactly so many bytes.
+fn of_payload(pod: u64, bytes: usize) -> Work {
+    let text = |length: usize| Work::append(vec![sized(pod, 0, length)]).unwrap();
+    let mut length = bytes;
+    // A longer text takes more pieces, and each has a key of its own.
+    while text(length).payload() != bytes {
+        length -= text(length).payload() - bytes;
+    }
+    text(length)
+}
+
+#[test]
+fn what_is_not_synced_never_exceeds_the_bound() {
+    const FIRST: usize = 100_000;
+    for (second, unasked, unsynced) in [
+        // Room is left for the last byte.
+        (BARRIER_BYTES - FIRST - 1, 0, BARRIER_BYTES - 1),
+        // Exactly full: written, and synced after it.
+        (BARRIER_BYTES - FIRST, 1, 0),
+        // Too much for both: what is there is synced before.
+        (BARRIER_BYTES - FIRST + 1, 1, BARRIER_BYTES - FIRST + 1),
+    ] {
+        let mut bench = Bench::new();
+        bench.serve(of_payload(1, FIRST)).unwrap();
+        assert_eq!(bench.committer.unsynced, FIRST);
+        bench.serve(of_payload(2, second)).unwrap();
+        let stats = bench.committer.shared.counters.stats();
+        assert_eq!(
+            (stats.unasked_barriers, bench.committer.unsynced),
+            (unasked, unsynced),
+            "{second}"
+        );
+    }
+}
+
+#[test]
+fn much_litter_does_not_wait_for_idleness() {
+    for (more, left) in [(0, MUCH_LITTER), (1, 0)] {
+        let mut bench = Bench::new();
+        let keys = (0..MUCH_LITTER + more).map(|number| number.to_be_bytes().to_vec());
+        bench.committer.litter = keys.collect();
+        bench.append(vec![note(1, 0)]).unwrap();
+        assert_eq!(bench.committer.litter.len(), left);
+    }
+}

@@ -212,6 +212,14 @@ fn no_length_is_believed() {
     long[62..66].copy_from_slice(&u32::MAX.to_le_bytes());
     let (bytes, limit) = (u32::MAX as usize + ENVELOPE_BYTES, SNAPSHOT_LIMIT);
     assert_eq!(decode(&long), Err(DecodeError::TooLarge { bytes, limit }));
+    // The limit itself is no lie: it is the length that is wrong.
+    let largest = u32::try_from(SNAPSHOT_LIMIT - ENVELOPE_BYTES).unwrap();
+    long[62..66].copy_from_slice(&largest.to_le_bytes());
+    let (found, expected) = (long.len(), SNAPSHOT_LIMIT);
+    assert_eq!(
+        decode(&long),
+        Err(DecodeError::Truncated { found, expected })
+    );
 }
 
 #[test]
