@@ -100,9 +100,12 @@ PROVED := schedules=200000 flaws-caught=11
 PROVED_AS_ROOT := crash-moments=300 crash-points=50 chaos-rounds=50 reboot-rounds=10 \
 	crash-images=500 disk-copies=10 disk-errors=20
 
+# All is built before the time begins.
 soak: setup
 	@$(CARGO) build --workspace --bins --locked
 	@$(CARGO) build --release --package podwalk --bin podwalk --locked
+	@$(CARGO) test --package podwalk-tests --no-run --locked --quiet
+	@$(CARGO) test --release --package podwalk-engine --test proof --no-run --locked --quiet
 	@PODWALK_RELEASE_BINARY="$(RELEASE)" tests/soak.sh
 
 demo: setup

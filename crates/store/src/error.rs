@@ -162,3 +162,6 @@ impl OpenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,3 +160,6 @@ impl Handle {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

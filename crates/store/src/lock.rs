@@ -30,6 +30,10 @@ pub(crate) struct LockFile {
 impl LockFile {
     /// Takes the lock, or says who has it.
     pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
+        Self::take_within(path, PATIENCE)
+    }
+
+    fn take_within(path: &Path, patience: Duration) -> Result<Self, OpenError> {
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -37,13 +41,13 @@ impl LockFile {
             .write(true)
             .open(path)
             .map_err(OpenError::io("open", path))?;
-        let patience = Instant::now() + PATIENCE;
+        let begun = Instant::now();
         while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != Errno::WOULDBLOCK {
                 return Err(OpenError::io("lock", path)(error.into()));
             }
             let holder = holder(&mut file);
-            if !holder.has_ended() || Instant::now() >= patience {
+            if !holder.has_ended() || begun.elapsed() >= patience {
                 let path = path.to_owned();
                 return Err(OpenError::Locked { path, holder });
             }

@@ -23,3 +23,26 @@ fn a_holder_reads_as_it_was_written() {
     assert_eq!(holder.to_string(), "pid 7 on node one");
     assert_eq!(Holder::parse("pid seven\nnonsense"), Holder::default());
 }
+
+#[test]
+fn the_dead_are_told_from_the_living() {
+    for (stat, dead) in [
+        ("7 (a) Z 1", true),
+        ("7 (a) X 1", true),
+        ("7 (Z) S 1", false),
+        ("7 (cut", false),
+    ] {
+        assert_eq!(is_dead(stat), dead, "{stat}");
+    }
+}
+
+#[test]
+fn who_has_no_process_has_ended_and_who_has_said_nothing_may_live() {
+    // No kernel gives a pid above 2^22.
+    let nobody = Holder {
+        pid: Some(u32::MAX),
+        ..Holder::default()
+    };
+    assert!(nobody.has_ended());
+    assert!(!Holder::default().has_ended());
+}

@@ -39,6 +39,17 @@ fn a_group_ends_at_the_bound() {
 }
 
 #[test]
+fn a_batch_of_the_largest_size_is_taken_and_no_larger_one() {
+    let rest = crate::format::encode(sized(1, 0, 0)).unwrap().len();
+    let largest = |sequence| sized(1, sequence, crate::format::RECORD_LIMIT - rest);
+    let full = vec![largest(0), largest(1)];
+    assert_eq!(SNAPSHOT_LIMIT, 2 * crate::format::RECORD_LIMIT);
+    assert!(Work::append(full.clone()).is_ok());
+    let more = [full, vec![note(1, 2)]].concat();
+    assert!(Work::append(more).is_err());
+}
+
+#[test]
 fn what_removes_does_not_join_what_writes_the_same_pod() {
     let group = Group::new(append(vec![note(1, 0), note(2, 0)]));
     let mut sweeping = vec![

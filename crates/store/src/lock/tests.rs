@@ -57,24 +57,63 @@ fn a_missing_directory_is_named() {
     assert!(refused.contains("nowhere/lock"), "{refused}");
 }
 
-#[test]
-fn the_lock_of_a_holder_that_has_ended_is_waited_for() {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("lock");
-    let held = LockFile::take(&path).unwrap();
-    // As after a crash: the words are of a process that is gone, and a child of it still holds on.
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+/// As after a crash: the words are of a process that is gone, and a child of it
+/// still holds on.
+fn held_by_one_who_has_ended(path: &Path) -> LockFile {
+    let held = LockFile::take(path).unwrap();
     let gone = Holder {
         start_time: Some(1),
         ..Holder::this_process()
     };
     assert!(gone.has_ended() && !Holder::this_process().has_ended());
-    std::fs::write(&path, gone.text()).unwrap();
+    std::fs::write(path, gone.text()).unwrap();
+    held
+}
+
+/// How many descriptors of this process are of a file.
+fn descriptors(path: &Path) -> usize {
+    let all = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = all.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    links.filter(|link| link == path).count()
+}
+
+#[test]
+fn the_lock_of_a_holder_that_has_ended_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().canonicalize().unwrap().join("lock");
+    let held = held_by_one_who_has_ended(&path);
     let taker = std::thread::spawn({
         let path = path.clone();
-        move || LockFile::take(&path).map(drop)
+        move || LockFile::take_within(&path, AN_HOUR).map(drop)
     });
+    while descriptors(&path) < 2 {
+        std::thread::yield_now();
+    }
+    // It has looked by now, most likely; it must not give up.
+    (0..1000).for_each(|_| std::thread::yield_now());
+    assert!(!taker.is_finished());
     drop(held);
     taker.join().unwrap().unwrap();
+}
+
+#[test]
+fn the_lock_of_a_holder_that_has_ended_is_not_waited_for_without_end() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("lock");
+    let _held = held_by_one_who_has_ended(&path);
+    let refused = LockFile::take_within(&path, Duration::ZERO).unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
+}
+
+#[test]
+fn the_lock_of_a_holder_that_lives_is_not_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("lock");
+    let _held = LockFile::take(&path).unwrap();
+    let refused = LockFile::take_within(&path, AN_HOUR).unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
 }
 
 #[test]

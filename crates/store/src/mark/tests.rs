@@ -40,3 +40,13 @@ fn a_file_holds_the_last_mark() {
     }
     assert!(Mark::read(dir.path()).is_err(), "a directory is no file");
 }
+
+#[test]
+fn a_mark_says_how_far_the_bookkeeping_is() {
+    let meta = Meta {
+        batches: 9,
+        ..Meta::default()
+    };
+    let (epoch, batches) = (3, 9);
+    assert_eq!(Mark::of(3, &meta), Mark { epoch, batches });
+}
