@@ -61,3 +61,14 @@ fn a_replay_can_be_held() {
     assert_eq!(one.pods, other.pods);
     assert_eq!(one.obituaries, other.obituaries);
 }
+
+#[test]
+fn who_is_buried_is_no_pod_any_more() {
+    let journal = MemoryJournal::new();
+    let batch = vec![note(1, 0), note(2, 0)];
+    block_on(journal.append(batch, Durability::Power)).unwrap();
+    block_on(journal.bury(obituary(1, 1))).unwrap();
+    let replay = block_on(journal.replay()).unwrap();
+    assert_eq!(replay.pods, [(pod_id(2), vec![note(2, 0)])]);
+    assert_eq!(replay.obituaries, [obituary(1, 1)]);
+}

@@ -63,3 +63,20 @@ fn its_thread_ends_with_it() {
         thread::yield_now();
     }
 }
+
+/// Who does not wake up is not to be drowned in nudges.
+#[test]
+fn the_pause_between_two_nudges_doubles_up_to_a_bound() {
+    let (nudger, _heard) = nudger();
+    nudger.watch_over(None);
+    let now = Instant::now();
+    let mut state = nudger.0.lock();
+    let pauses: Vec<u64> = (0..8)
+        .map(|_| {
+            state.nudge(now);
+            assert_eq!(state.due, Some(now + state.patience));
+            state.patience.as_secs()
+        })
+        .collect();
+    assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 64, 64]);
+}

@@ -14,20 +14,25 @@ fn options(dir: &TempDir) -> OpenOptions {
     }
 }
 
+/// A record as sled holds it.
+fn pair() -> (Vec<u8>, Vec<u8>) {
+    let key = Key::Record {
+        pod: pod_id(1),
+        sequence: 0,
+        chunk: 0,
+    };
+    (key.bytes(), format::encode(note(1, 0)).unwrap())
+}
+
 /// A journal with one record in it, closed.
 fn journal() -> (TempDir, OpenOptions) {
     let dir = TempDir::new().unwrap();
     let options = options(&dir);
     let opened = open(&options).unwrap();
     let mut meta = opened.meta;
-    let bytes = format::encode(note(1, 0)).unwrap();
-    let key = Key::Record {
-        pod: pod_id(1),
-        sequence: 0,
-        chunk: 0,
-    };
-    meta.census.add(&key.bytes(), &bytes);
-    opened.db.insert(key.bytes(), bytes).unwrap();
+    let (key, value) = pair();
+    meta.census.add(&key, &value);
+    opened.db.insert(key, value).unwrap();
     opened.db.insert(key::META, &meta.bytes()).unwrap();
     opened.db.flush().unwrap();
     drop(opened);
@@ -211,4 +216,51 @@ fn a_store_whose_lock_is_never_freed_does_not_hang_the_daemon() {
     drop(held);
     options.deadline = Duration::from_secs(60);
     assert_eq!(open(&options).unwrap().report.records, 1);
+}
+
+#[test]
+fn only_a_store_that_was_there_can_have_lost_its_bookkeeping() {
+    let dir = TempDir::new().unwrap();
+    let db = sled::open(dir.path()).unwrap();
+    let warnings = |existed| {
+        let loaded = read_everything(db.clone()).unwrap();
+        examine(&loaded, existed, &Mark::default())
+    };
+    assert_eq!(warnings(false), []);
+    assert!(matches!(
+        warnings(true)[..],
+        [Warning::CensusMissing { .. }]
+    ));
+    // What has values was there before, whatever its file says.
+    let (key, value) = pair();
+    db.insert(key, value).unwrap();
+    assert!(matches!(
+        warnings(false)[..],
+        [Warning::CensusMissing { .. }]
+    ));
+}
+
+#[test]
+fn what_the_kernel_says_is_told_as_it_is() {
+    let refused = |error: std::io::Error| {
+        let failure = SledFailure::Error(sled::Error::Io(error));
+        super::refused(Path::new("/journal"), failure)
+    };
+    let full = refused(std::io::ErrorKind::StorageFull.into());
+    assert!(matches!(full, OpenError::NoSpace { .. }), "{full}");
+    let denied = refused(std::io::Error::from_raw_os_error(13));
+    assert!(matches!(denied, OpenError::Io { .. }), "{denied}");
+    // Words of sled's own, in the clothes of the kernel's.
+    let invented = refused(std::io::Error::other("a page is torn"));
+    assert!(matches!(invented, OpenError::Damaged { .. }), "{invented}");
+}
+
+#[test]
+fn a_lock_that_is_held_is_told_from_any_other_refusal() {
+    use std::io::{Error, ErrorKind};
+    assert!(is_lock_held(&ErrorKind::WouldBlock.into()));
+    assert!(is_lock_held(&Error::other(
+        "could not acquire lock on \"db\""
+    )));
+    assert!(!is_lock_held(&ErrorKind::PermissionDenied.into()));
 }

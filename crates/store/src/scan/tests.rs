@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 
+use podwalk_engine::record::{Cause, CreateIntent, Goal, Intent};
 use proptest::prelude::*;
 
 use super::*;
 use crate::key::{EPOCH, META, chunks};
-use crate::samples::{note, obituary, pod_id, sized, snapshot};
+use crate::samples::{entry, note, obituary, pod_id, sized, snapshot, spec};
 
 fn record(entry: Entry) -> Vec<Pair> {
     let (pod, sequence) = (entry.pod, entry.sequence);
@@ -239,4 +240,35 @@ proptest! {
         let quarantined: Vec<_> = found.replay.quarantined.iter().map(|(pod, _)| *pod).collect();
         prop_assert_eq!(quarantined, expected);
     }
+}
+
+#[test]
+fn a_pod_whose_records_are_all_litter_is_not_set_aside() {
+    let scan = PodScan {
+        entries: Ok(Vec::new()),
+        begins: 3,
+    };
+    assert!(scan.makes_a_pod());
+}
+
+#[test]
+fn a_pod_without_a_number_for_its_next_record_is_set_aside() {
+    let create = CreateIntent {
+        spec: spec(),
+        sandbox_key: None,
+    };
+    let create = Record::Intent(Intent::Create(Box::new(create)));
+    let (goal, cause) = (Goal::Run, Cause::Request);
+    let run = Record::Goal { goal, cause };
+    let pod = fold(&[entry(1, 0, run), entry(1, 1, create)]).unwrap();
+    let makes_a_pod = |sequence| {
+        let mut pod = pod.clone();
+        pod.next_sequence = sequence + 1;
+        let mut snapshot = entry(1, 2, Record::Snapshot(Box::new(pod)));
+        snapshot.sequence = sequence;
+        let bytes = format::encode(snapshot).unwrap();
+        judge(pod_id(1), &vec![(sequence, bytes)], 0).makes_a_pod()
+    };
+    assert!(makes_a_pod(u64::MAX - 2));
+    assert!(!makes_a_pod(u64::MAX - 1));
 }
