@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use podwalk_tests::counts;
 use podwalk_tests::dice::{SEED, seed_or};
 use podwalk_tests::node::{self, Layout};
@@ -125,13 +125,17 @@ fn without_its_barriers_the_journal_loses_and_the_rig_sees_it() -> Result<()> {
         let recording = Recording::make(TEST, part(seed, 60, 1000), None)?;
         let sound = recording.examine(9, seed, 0)?;
         ensure!(sound.wrong.is_empty(), "{}", sound.wrong.join("\n"));
-        let found = recording.on_a_lying_disk().examine(9, seed, 0)?;
-        ensure!(
-            !found.wrong.is_empty(),
-            "{} images on a disk that lies, and nothing is missed",
-            found.images
-        );
-        println!("{}", found.wrong.join("\n"));
-        Ok(())
+        let lying = recording.on_a_lying_disk();
+        // Where the power is cut right after the beginning, there is little to lose: so again.
+        let mut images = 0;
+        for again in 0..20 {
+            let found = lying.examine(9, seed + again, 0)?;
+            images += found.images;
+            if !found.wrong.is_empty() {
+                println!("{}", found.wrong.join("\n"));
+                return Ok(());
+            }
+        }
+        bail!("{images} images on a disk that lies, and nothing is missed")
     })
 }
