@@ -42,10 +42,11 @@ fn scenario_32_every_copy_of_a_disk_under_load_holds_what_was_acknowledged() -> 
 }
 
 #[test]
-fn scenario_32_without_a_journal_below_it_the_journal_is_as_safe() -> Result<()> {
-    const TEST: &str = "pulled::scenario_32_without_a_journal_below_it_the_journal_is_as_safe";
+fn scenario_32_every_copy_of_an_xfs_under_load_holds_what_was_acknowledged() -> Result<()> {
+    const TEST: &str =
+        "pulled::scenario_32_every_copy_of_an_xfs_under_load_holds_what_was_acknowledged";
     node::run_where(Layout::V1, DEADLINE, disk::lacking, || {
-        under_load(TEST, Kind::Plain)
+        under_load(TEST, Kind::Xfs)
     })
 }
 
@@ -58,7 +59,7 @@ fn under_load(test: &str, kind: Kind) -> Result<()> {
     println!("{SEED}={seed}");
     let copies = std::env::var(COPIES).ok().map(|text| text.parse());
     let copies = copies.transpose()?.unwrap_or(10_u64).div_ceil(2);
-    let mut disk = Disk::insert(kind, 192, Path::new("/mnt"))?;
+    let mut disk = Disk::insert(kind, 320, Path::new("/mnt"))?;
     let part = Part {
         journal: "/mnt/state/journal".into(),
         said: node::disk().join("said"),
