@@ -6,7 +6,7 @@
 #   make lint    format, clippy, dependencies (if cargo-deny is there), house rules
 #   make deny    dependencies: licences, bans, sources, advisories
 #   make soak    the same proofs for SOAK_MINUTES, or until ten million schedules and 2,000 rounds
-#   make fuzz    each fuzz target for FUZZ_SECONDS
+#   make fuzz    each fuzz target for FUZZ_SECONDS, from FUZZ_SEED on
 #   make mutants whether the tests notice mutants of the engine and the store; takes hours
 #   make setup   installs what Debian has and we need
 
@@ -65,8 +65,8 @@ lint:
 
 # The last lines are sums of what the tests have counted; PROVED is the least of it. A test that its
 # machine cannot run says so in a file; without root none of the kernel's tests can, and with CI set
-# that is a failure. The chaos is of the release binary. The fuzzing
-# begins with one seed and no corpus of yours, so that all machines try the same.
+# that is a failure. The chaos is of the release binary. The fuzzing begins with one seed and no
+# corpus of yours, so that all machines try the same.
 test: setup build lint
 	@rm -f "$(SKIPPED)" "$(COUNTS)"
 	@$(CARGO) build --release --package podwalk --bin podwalk --locked

@@ -3,7 +3,7 @@
 # engine, a part of the proof; for what is then left, all tests of the crate. `make mutants` calls
 # it; arguments choose the mutants of all rounds, for example --re crates/store/src/format. What was
 # caught earlier is not tried again as long as the mutated code is what it was; all of it lies in
-# target/mutants.
+# target/mutants. MUTANTS_JOBS says how many are tried at once.
 #
 # Exit 1 when fewer than 95 of 100 viable mutants are caught, or when one survives that
 # docs/mutants.md does not name.
@@ -46,7 +46,8 @@ engine=(--package podwalk-engine) store=(--package podwalk-store)
 PROPTEST_CASES=24 round "the store's unit tests" "$@" "${store[@]}" --cargo-arg=--lib
 PROPTEST_CASES=24 round "the engine's unit tests and walks" "$@" "${engine[@]}" \
 	--cargo-arg=--lib --cargo-arg=--test=simulated
-PODWALK_PROOF_RUNS=2000 round "one crash" "$@" "${engine[@]}" --cargo-arg=--test=proof -- -- one_crash drawn flaws
+# After the second -- are the names of tests, a part of the proof that takes a minute.
+PODWALK_PROOF_RUNS=2000 round "a part of the proof" "$@" "${engine[@]}" --cargo-arg=--test=proof -- -- one_crash drawn flaws
 round "all tests of the crate" "$@" --cargo-arg=--lib --cargo-arg=--tests
 
 # Without lines and columns, which move.

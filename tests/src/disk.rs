@@ -1,4 +1,5 @@
-//! A disk that can be pulled: a file system on a loop device, whose backing file is copied in one instant.
+//! A disk that can be pulled: a file system on a loop device, whose backing file is copied in one
+//! instant.
 //!
 //! ```text
 //! the node's disk (tmpfs) ── shelf.xfs ── mounted as the shelf
@@ -108,7 +109,8 @@ pub fn lacking() -> Result<Option<&'static str>> {
 }
 
 impl Disk {
-    /// Makes a disk of so many MiB (an XFS has 300 at least) and mounts it on the directory `at`. Call it in a node.
+    /// Makes a disk of so many MiB (an XFS has 300 at least) and mounts it on the directory `at`. Call
+    /// it in a node.
     ///
     /// # Errors
     /// If a tool is missing, or the kernel refuses.

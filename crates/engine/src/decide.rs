@@ -207,7 +207,6 @@ fn end_of_stop(pod: &Pod) -> Step {
 /// One step down, in strict reverse order; none when all of it is undone.
 fn down(pod: &Pod, facts: &Facts, lowest: Step) -> Option<Next> {
     let step = highest(pod, lowest)?;
-    let debts = || pod.debts.iter().filter(|debt| debt.step == step);
     let Some(wait) = pod.pause(step, &facts.now) else {
         return Some(Next::Descend(step));
     };
@@ -216,7 +215,8 @@ fn down(pod: &Pod, facts: &Facts, lowest: Step) -> Option<Next> {
     }
     // Only network debts may be outlived (rule 7).
     let answered = !step.is_network() || pod.outlived >= Some(pod.goal);
-    let patience = debts()
+    let patience = pod
+        .debts_of(step)
         .map(|debt| {
             facts
                 .policy

@@ -20,10 +20,10 @@ use crate::{podnet, refused, says, still_serves};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A state directory on a disk of its own, of so many MiB.
 /// How large the parts are in which the journal's file grows, bytes.
 const SEGMENT: u64 = 8 << 20;
 
+/// A state directory on a disk of its own, of so many MiB.
 fn on_a_disk_of(mebibytes: u32) -> Result<Config> {
     let mut config = Config::default();
     let disk = node::disk().join("small");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -48,6 +48,9 @@ pub(super) fn everything_has_its_pod(
             owed.sandboxes.insert(id.clone());
             owed.bundles.insert(id);
         }
+    }
+    if rebooted {
+        give_back_torn_addresses()?;
     }
     let there = Things {
         files: names(&config.netns_dir)?,
@@ -129,30 +132,41 @@ fn names(directory: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// Gives back what host-local has torn, as an operator would, and counts it: when the machine died
+/// the file of an address was made, and it was not yet written whose it is, so that no DEL finds it.
+/// `docs/proof.md` names this leak, which is nobody's doing but the reboot's: where only the daemon
+/// is killed, one fails the round.
+fn give_back_torn_addresses() -> Result<()> {
+    for path in address_files()? {
+        if fs::metadata(&path)?.len() == 0 {
+            fs::remove_file(&path)?;
+            counts::add("torn-addresses", 1)?;
+        }
+    }
+    Ok(())
+}
+
 /// How many addresses host-local holds for each pod.
-///
-/// One that nobody holds was torn: host-local died after it had made the file and before it had
-/// written whose it is, so that no DEL finds it. It is counted, printed, and given back here as an
-/// operator would; `docs/proof.md` names it among what is not proved.
 fn addresses() -> Result<BTreeMap<String, usize>> {
     let mut holders = BTreeMap::new();
+    for path in address_files()? {
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let holder = text.lines().next().unwrap_or_default().trim();
+        *holders.entry(holder.to_owned()).or_default() += 1;
+    }
+    Ok(holders)
+}
+
+/// host-local's files, one for each address that is held.
+fn address_files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
     let networks = Path::new("/var/lib/cni/networks");
     for network in names(networks)? {
         let directory = networks.join(network);
-        for name in names(&directory)? {
-            if name == "lock" || name.starts_with("last_reserved_ip.") {
-                continue;
-            }
-            let path = directory.join(&name);
-            let text = fs::read_to_string(&path).context(name)?;
-            if text.is_empty() {
-                fs::remove_file(&path)?;
-                counts::add("torn-addresses", 1)?;
-                continue;
-            }
-            let holder = text.lines().next().unwrap_or_default().trim();
-            *holders.entry(holder.to_owned()).or_default() += 1;
-        }
+        let names = names(&directory)?.into_iter();
+        let addresses =
+            names.filter(|name| name != "lock" && !name.starts_with("last_reserved_ip."));
+        files.extend(addresses.map(|name| directory.join(name)));
     }
-    Ok(holders)
+    Ok(files)
 }

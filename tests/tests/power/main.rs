@@ -6,7 +6,8 @@
 //!    it is replayed onto a `platter`, which loses what was not synced, and from which crash images are
 //!    made: at any moment, with any part of the later sectors. That is more than any file system does.
 //! 2. **On a real disk**: the journal (`pulled`), or the daemon and its plugins (`reboot`, `load`), work
-//!    on an ext4 on a loop device, whose backing file is cloned at random moments, in one instant each.
+//!    on a file system on a loop device (ext4, XFS), whose backing file is cloned at random moments, in
+//!    one instant each.
 //!
 //! Each image must open, hold what was acknowledged, and hold nothing half.
 //!

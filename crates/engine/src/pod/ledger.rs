@@ -86,10 +86,15 @@ impl Pod {
     /// last try's end: attachments whose undo takes longer than the pause would
     /// otherwise be tried without any, and nobody would be answered.
     pub fn pause(&self, step: Step, now: &Stamp) -> Option<Duration> {
-        let debts = || self.debts.iter().filter(|debt| debt.step == step);
-        let backoff = debts().map(Debt::backoff).min()?;
-        let since_last = debts().map(|debt| now.since(&debt.last)).min()?;
+        let backoff = self.debts_of(step).map(Debt::backoff).min()?;
+        let since_last = self.debts_of(step).map(|debt| now.since(&debt.last));
+        let since_last = since_last.min()?;
         Some(backoff.saturating_sub(since_last))
+    }
+
+    /// What a step owes.
+    pub(crate) fn debts_of(&self, step: Step) -> impl Iterator<Item = &Debt> {
+        self.debts.iter().filter(move |debt| debt.step == step)
     }
 
     /// How many undos are owed: those that have failed, and the DELs that a
