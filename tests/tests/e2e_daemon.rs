@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
@@ -340,6 +341,45 @@ fn networks_declared_exclusive_are_collected_after_a_restart() -> Result<()> {
             "{:#}",
             gc.stdin
         );
+        scene.client().call(["rm", "-f", &id])?.done()?;
+        scene.close()
+    })
+}
+
+#[test]
+fn torn_addresses_are_given_back_only_where_the_network_is_ours_alone() -> Result<()> {
+    node::run(Layout::V2, || {
+        let config = Config {
+            file: Some("[cni]\nexclusive_networks = ['mine']\n".to_owned()),
+            ..Config::default()
+        };
+        let networks = [
+            Bridge::new("mine", "10.71.0.0/24"),
+            Bridge::new("shared", "10.72.0.0/24"),
+        ];
+        let scene = Scene::open_with(&config, &networks)?;
+        let id = scene.client().run(&["--name", "web"])?;
+        // One in which host-local has worked for somebody else.
+        std::fs::create_dir("/var/lib/cni/networks/shared")?;
+        std::fs::write("/var/lib/cni/networks/shared/lock", "")?;
+        // What is left of a host-local that dies between two of its system calls.
+        let torn = Path::new("/var/lib/cni/networks/mine/10.71.0.99");
+        let reserved = Path::new("/var/lib/cni/networks/shared/10.72.0.99");
+        for path in [torn, reserved] {
+            std::fs::write(path, "")?;
+        }
+        let scene = scene.restart(End::Kill)?;
+        let gone = wait::until(PATIENCE, || Ok((!torn.exists()).then_some(())))?;
+        ensure!(gone.is_some(), "{} is not given back", torn.display());
+        ensure!(
+            reserved.exists(),
+            "an operator may have kept {} free",
+            reserved.display()
+        );
+        let held = std::fs::read_to_string("/var/lib/cni/networks/mine/10.71.0.2")?;
+        ensure!(!held.is_empty(), "a pod's address is no longer its own");
+        std::fs::remove_file(reserved)?;
+        std::fs::remove_file("/var/lib/cni/networks/shared/lock")?;
         scene.client().call(["rm", "-f", &id])?.done()?;
         scene.close()
     })

@@ -84,6 +84,27 @@ impl Effects {
         Ok(())
     }
 
+    /// Waits until no process of `pod`'s effects is left, for about `grace` at most; says whether
+    /// none is. Kills nothing and removes nothing: a process that is killed between two changes that
+    /// belong together leaves half of them, and one that is about to end need not be.
+    ///
+    /// # Errors
+    /// As [`quiet`](Self::quiet), but for [`Error::Alive`].
+    pub fn linger(&self, pod: &str, grace: Duration) -> Result<bool, Error> {
+        check_name(pod)?;
+        let end = Instant::now().checked_add(grace);
+        let roll = self.roll(pod);
+        loop {
+            let members = roll.members()?;
+            if members.is_empty() {
+                return Ok(true);
+            }
+            if !see_gone(pod, &hold(&roll, &members)?, end)? {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Kills every process of `pod`'s effects and sees each of them gone; then removes the cgroup.
     ///
     /// Returns how many were killed, as far as they were seen. Succeeds when there is nothing. Blocks,
@@ -108,14 +129,8 @@ impl Effects {
             let held = hold(&roll, &members)?;
             kill(&roll, &held)?;
             killed.extend(held.iter().map(|(pid, _)| *pid));
-            let pidfds: Vec<_> = held.iter().map(|(_, pidfd)| pidfd.as_fd()).collect();
-            let gone = wait_all(&pidfds, end).map_err(|errno| Error::wait(pod, errno))?;
-            if !gone || is_over(end) {
+            if !see_gone(pod, &held, end)? {
                 refuse_alive(pod, &roll)?;
-            }
-            if held.is_empty() {
-                // On their way out, or in exec: there is nothing to poll for.
-                std::thread::sleep(PAUSE);
             }
         }
         if !killed.is_empty() {
@@ -178,6 +193,17 @@ fn hold(roll: &Roll<'_>, members: &BTreeSet<u32>) -> Result<Vec<(u32, OwnedFd)>,
     let confirmed = roll.confirm(&held)?;
     held.retain(|(pid, _)| confirmed.contains(pid));
     Ok(held)
+}
+
+/// Waits for the end of all that are held, until `end`; says whether there is time left.
+fn see_gone(pod: &str, held: &[(u32, OwnedFd)], end: Option<Instant>) -> Result<bool, Error> {
+    let pidfds: Vec<_> = held.iter().map(|(_, pidfd)| pidfd.as_fd()).collect();
+    let gone = wait_all(&pidfds, end).map_err(|errno| Error::wait(pod, errno))?;
+    if held.is_empty() {
+        // On their way out, or in exec: there is nothing to poll for.
+        std::thread::sleep(PAUSE);
+    }
+    Ok(gone && !is_over(end))
 }
 
 /// Kills all at once where the kernel can, and each that is held in any case.

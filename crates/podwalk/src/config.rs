@@ -55,8 +55,8 @@ pub struct Cni {
     pub conf_dir: PathBuf,
     /// Where plugins are: the first directory that has one wins.
     pub bin_dirs: Vec<PathBuf>,
-    /// Networks that nobody but this daemon uses: there CNI GC is run after a
-    /// restart.
+    /// Networks that nobody but this daemon uses: after a restart CNI GC is run
+    /// there, and addresses that host-local has torn are given back.
     pub exclusive_networks: Vec<String>,
     /// How long one plugin may take, seconds.
     pub plugin_seconds: u64,

@@ -99,11 +99,20 @@ impl Host {
 
     /// Kills what an earlier effect of this pod has left, and sees it gone.
     async fn quiet(&self, pod: &Pod) -> Result<(), StepError> {
+        self.quiet_after(pod, Duration::ZERO).await
+    }
+
+    /// As [`quiet`](Self::quiet), but what ends by itself within `grace` is not killed.
+    async fn quiet_after(&self, pod: &Pod, grace: Duration) -> Result<(), StepError> {
         self.thread_ended(pod).await;
         let (effects, id) = (self.effects.clone(), pod.id.to_string());
-        let killed = blocking(move || effects.quiet(&id, QUIET)).await?;
-        let killed =
-            killed.map_err(|error| StepError::new(ErrorKind::Timeout, error.to_string()))?;
+        let killed = blocking(move || {
+            effects.linger(&id, grace)?;
+            effects.quiet(&id, QUIET)
+        });
+        let killed = killed
+            .await?
+            .map_err(|error| StepError::new(ErrorKind::Timeout, error.to_string()))?;
         if killed > 0 {
             tracing::info!(pod = %pod.id, killed, "processes of an effect had outlived it");
         }

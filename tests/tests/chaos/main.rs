@@ -114,6 +114,8 @@ impl Chaos {
     fn begin(layout: Layout, reboots: bool, seed: u64) -> Result<Self> {
         let mut config = Config {
             program: Some(released()?),
+            // What the machine's death tears there, the daemon gives back.
+            file: Some("[cni]\nexclusive_networks = ['chaos0']\n".to_owned()),
             ..Config::default()
         };
         let plugins = Plugins::before(&mut config)?;

@@ -8,10 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use podwalk_tests::daemon::Config;
-use podwalk_tests::{counts, outside, scene};
+use podwalk_tests::{counts, outside, scene, wait};
 use serde_json::Value;
 
-use super::MARKS;
+use super::{MARKS, PATIENCE};
 
 /// What must be there for the pods in a list.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) fn everything_has_its_pod(
         }
     }
     if rebooted {
-        give_back_torn_addresses()?;
+        torn_addresses_are_given_back()?;
     }
     let there = Things {
         files: names(&config.netns_dir)?,
@@ -132,18 +132,18 @@ fn names(directory: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Gives back what host-local has torn, as an operator would, and counts it: when the machine died
-/// the file of an address was made, and it was not yet written whose it is, so that no DEL finds it.
-/// `docs/proof.md` names this leak, which is nobody's doing but the reboot's: where only the daemon
-/// is killed, one fails the round.
-fn give_back_torn_addresses() -> Result<()> {
-    for path in address_files()? {
-        if fs::metadata(&path)?.len() == 0 {
-            fs::remove_file(&path)?;
-            counts::add("torn-addresses", 1)?;
-        }
-    }
-    Ok(())
+/// Sees the daemon give back what host-local has torn, and counts it: when the machine died the
+/// file of an address was made, and it was not yet written whose it is, so that no DEL finds it. The
+/// network is declared to be the daemon's alone; it does so soon after it has recovered.
+fn torn_addresses_are_given_back() -> Result<()> {
+    let torn = || -> Result<Vec<PathBuf>> {
+        let mut files = address_files()?;
+        files.retain(|path| fs::metadata(path).is_ok_and(|file| file.len() == 0));
+        Ok(files)
+    };
+    counts::add("torn-addresses", u64::try_from(torn()?.len())?)?;
+    wait::until(PATIENCE, || Ok(torn()?.is_empty().then_some(())))?
+        .with_context(|| format!("still torn: {:?}", torn()))
 }
 
 /// How many addresses host-local holds for each pod.

@@ -106,6 +106,24 @@ fn the_starting_thread_may_end(layout: &CgroupLayout) {
     effects.disband().unwrap();
 }
 
+/// What ends while it is waited for is not killed; what does not is waited for no longer than said.
+fn what_is_about_to_end_may(layout: &CgroupLayout) {
+    let effects = effects(layout);
+    let (mut child, family) = start(&effects, "pod-1", "echo $$; read line; exit 3", 1);
+    assert!(!effects.linger("pod-1", Duration::ZERO).unwrap());
+    assert!(!effects.linger("pod-1", Duration::from_millis(20)).unwrap());
+    assert_eq!(alive(&family), [true], "nobody is killed");
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| effects.linger("pod-1", GUARD).unwrap());
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        assert!(ended.join().unwrap());
+    });
+    assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 0);
+    assert!(effects.linger("pod-1", Duration::ZERO).unwrap());
+    effects.disband().unwrap();
+}
+
 fn a_brood_that_grows_is_ended(layout: &CgroupLayout) {
     let effects = effects(layout);
     let script = "echo $$; while :; do setsid sleep 1000 & done";
@@ -231,6 +249,18 @@ node_tests! {
 
     fn who_has_an_environment_of_its_own_lives_on_without_cgroups() {
         who_was_moved_lives_on(&node::no_cgroups(), "exec env -i");
+    }
+
+    fn what_is_about_to_end_may_v1() {
+        what_is_about_to_end_may(&node::cgroup_v1("pids"));
+    }
+
+    fn what_is_about_to_end_may_v2() {
+        what_is_about_to_end_may(&node::cgroup_v2());
+    }
+
+    fn what_is_about_to_end_may_without_cgroups() {
+        what_is_about_to_end_may(&node::no_cgroups());
     }
 
     fn the_starting_thread_may_end_v1() {

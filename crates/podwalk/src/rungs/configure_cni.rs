@@ -14,6 +14,11 @@ use podwalk_netns::Scope;
 use super::{Host, blocking, expect_namespace, of_netns, present_namespace};
 use crate::networks::{Pinned, of_cni};
 
+/// How long a plugin that has outlived its daemon, or its deadline, may go on before it is killed.
+/// One that is killed between two writes leaves what no DEL finds: host-local makes the file of an
+/// address and then writes into it whose it is.
+const GRACE: Duration = Duration::from_millis(500);
+
 pub(super) struct ConfigureCniRung(pub(super) Host);
 
 impl ConfigureCniRung {
@@ -91,7 +96,7 @@ impl Rung for ConfigureCniRung {
     }
 
     fn quiet<'a>(&'a self, pod: &'a Pod) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(self.0.quiet(pod))
+        Box::pin(self.0.quiet_after(pod, GRACE))
     }
 
     fn probe<'a>(

@@ -1,8 +1,11 @@
-//! CNI GC: plugins are told once, after recovery, which attachments are ours.
+//! After recovery: what is attached to a network and is nobody's.
+//!
+//! Addresses that host-local was making when the machine died are given back
+//! ([`torn`]). And CNI GC: plugins are told once which attachments are ours.
 //!
 //! Whoever else uses a network would lose its addresses by that, so it is done
 //! only in networks that the operator has declared to be Podwalk's alone. And
-//! a pod in quarantine may be attached to any of them: then it is not done.
+//! a pod in quarantine may be attached to any of them: then GC is not run.
 
 use std::sync::Arc;
 
@@ -13,14 +16,16 @@ use podwalk_engine::step::Step;
 
 use crate::networks::Networks;
 
-/// Runs GC in each of `exclusive` that is configured.
+mod torn;
+
+/// Collects in each of `exclusive` that is configured.
 pub(super) async fn collect(engine: Engine, networks: Arc<Networks>, exclusive: Vec<String>) {
     if exclusive.is_empty() {
         return;
     }
-    if !engine.quarantined().is_empty() {
+    let quarantine = !engine.quarantined().is_empty();
+    if quarantine {
         tracing::warn!("a pod is in quarantine: attachments are not collected");
-        return;
     }
     let loaded = networks.loaded();
     for name in exclusive {
@@ -28,6 +33,10 @@ pub(super) async fn collect(engine: Engine, networks: Arc<Networks>, exclusive: 
             tracing::warn!(network = name, "declared exclusive, and not configured");
             continue;
         };
+        torn::give_back(conflist).await;
+        if quarantine {
+            continue;
+        }
         match networks
             .cni()
             .gc(conflist, &[], || attached(&engine, &name))
