@@ -140,7 +140,8 @@ impl Recording {
         let last = Mark::read(said.lines().last().context("it says nothing")?)?;
         ensure!(
             last == Mark::Answered(workload.calls().count()),
-            "the child ended after {last:?}: {}",
+            "the child ended after {last:?}, {}: {}",
+            ran.status,
             String::from_utf8_lossy(&ran.stderr)
         );
         let events = trace::read(&record, &root, &part.said)?;

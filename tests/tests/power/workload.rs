@@ -69,7 +69,10 @@ impl Workload {
                     None => drop(lives.remove(at)),
                 }
             }
-            drawn.push(Turn::Burst(burst));
+            // All that were chosen had come to their end.
+            if !burst.is_empty() {
+                drawn.push(Turn::Burst(burst));
+            }
         }
         Ok(Self { turns: drawn })
     }
