@@ -48,9 +48,7 @@ impl Workload {
         let (mut born, mut moment) = (0, 0);
         let mut drawn = Vec::new();
         for _ in 0..turns {
-            if dice.below(reopen_each) == 0 {
-                drawn.push(Turn::Reopen);
-            }
+            let reopens = dice.below(reopen_each) == 0;
             let width = if dice.percent(20) {
                 2 + dice.below(6)
             } else {
@@ -69,8 +67,10 @@ impl Workload {
                     None => drop(lives.remove(at)),
                 }
             }
-            // All that were chosen had come to their end.
+            // None where all that were chosen had come to their end: the last thing that is said is
+            // always an answer.
             if !burst.is_empty() {
+                drawn.extend(reopens.then_some(Turn::Reopen));
                 drawn.push(Turn::Burst(burst));
             }
         }
