@@ -205,16 +205,21 @@ impl Disk {
     /// The one that is.
     pub fn put_away(self) -> Result<()> {
         self.eject()?;
+        // The kernel lets go of a loop device a moment after its last mount.
+        no_loop_device_is_left_of(&self.shelf)?;
         run("umount", [&self.shelf])?;
-        let ours = node::disk().to_string_lossy().into_owned();
-        let mut left = Vec::new();
-        let gone = wait::until(PATIENCE, || {
-            left = loop_devices()?;
-            left.retain(|file| file.starts_with(&ours));
-            Ok(left.is_empty().then_some(()))
-        })?;
-        gone.with_context(|| format!("loop devices are left: {left:?}"))
+        no_loop_device_is_left_of(node::disk())
     }
+}
+
+fn no_loop_device_is_left_of(directory: &Path) -> Result<()> {
+    let mut left = Vec::new();
+    let gone = wait::until(PATIENCE, || {
+        left = loop_devices()?;
+        left.retain(|file| Path::new(file).starts_with(directory));
+        Ok(left.is_empty().then_some(()))
+    })?;
+    gone.with_context(|| format!("loop devices are left: {left:?}"))
 }
 
 /// The backing files of all loop devices.
