@@ -107,7 +107,10 @@ impl Host {
         self.thread_ended(pod).await;
         let (effects, id) = (self.effects.clone(), pod.id.to_string());
         let killed = blocking(move || {
-            effects.linger(&id, grace)?;
+            // Without a grace a look more would change nothing.
+            if !grace.is_zero() {
+                effects.linger(&id, grace)?;
+            }
             effects.quiet(&id, QUIET)
         });
         let killed = killed

@@ -114,8 +114,9 @@ impl Chaos {
     fn begin(layout: Layout, reboots: bool, seed: u64) -> Result<Self> {
         let mut config = Config {
             program: Some(released()?),
-            // What the machine's death tears there, the daemon gives back.
-            file: Some("[cni]\nexclusive_networks = ['chaos0']\n".to_owned()),
+            // What the machine's death tears there, the daemon gives back. Where only the daemon is
+            // killed nothing may be torn, and nothing is given back.
+            file: reboots.then(|| "[cni]\nexclusive_networks = ['chaos0']\n".to_owned()),
             ..Config::default()
         };
         let plugins = Plugins::before(&mut config)?;
