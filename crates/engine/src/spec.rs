@@ -47,6 +47,10 @@ pub struct PodSpec {
     pub security: Security,
     /// Limits of the sandbox's cgroup.
     pub resources: Resources,
+    /// What the runtime handler itself costs, beside the containers (a VM's memory). It is kept for
+    /// handlers that size something by it, and limits nothing by itself: kubelet has counted it into
+    /// the pod's cgroup.
+    pub overhead: Resources,
 }
 
 /// Name resolution in the sandbox.
@@ -103,29 +107,110 @@ pub struct Security {
     pub pid: Sharing,
     /// The IPC namespace.
     pub ipc: Sharing,
+    /// The pod's own user namespace; none for the host's.
+    pub user_namespace: Option<UserMappings>,
     /// Containers of this pod may be privileged.
     pub privileged: bool,
     /// The sandbox's root file system is read-only.
     pub readonly_rootfs: bool,
-    /// The seccomp profile: empty for the default, `unconfined`, or a path.
-    pub seccomp: String,
+    /// The seccomp profile; a file's text is a filter in OCI's JSON.
+    pub seccomp: Profile,
+    /// The AppArmor profile; [`Profile::Localhost`] names one that is loaded.
+    pub apparmor: Profile,
+    /// The SELinux label; none lets the host decide.
+    pub selinux: Option<SelinuxLabel>,
+    /// The user that the sandbox runs as; none for one that owns nothing.
+    pub run_as_user: Option<u32>,
+    /// The group that the sandbox runs as; only with a user.
+    pub run_as_group: Option<u32>,
     /// Supplementary groups.
     pub supplemental_groups: Vec<u32>,
+    /// What they are added to.
+    pub groups_policy: GroupsPolicy,
 }
 
-/// Limits of the sandbox's cgroup; zero is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What confines the sandbox's process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Profile {
+    /// The runtime's own.
+    #[default]
+    RuntimeDefault,
+    /// Nothing.
+    Unconfined,
+    /// One of the host's: a file for seccomp, a loaded profile for AppArmor.
+    Localhost(String),
+}
+
+/// A label of SELinux. Empty parts are the policy's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SelinuxLabel {
+    /// The user.
+    pub user: String,
+    /// The role.
+    pub role: String,
+    /// The type.
+    pub kind: String,
+    /// The level.
+    pub level: String,
+}
+
+/// Whether groups of the image's user are kept beside those that were asked for. A sandbox has
+/// no image, so that this says something of the pod's containers only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum GroupsPolicy {
+    /// They are.
+    #[default]
+    Merge,
+    /// They are not.
+    Strict,
+}
+
+/// Which users and groups of the host stand for those of a user namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UserMappings {
+    /// The users.
+    pub uids: Vec<IdMapping>,
+    /// The groups.
+    pub gids: Vec<IdMapping>,
+}
+
+/// A run of ids (`user_namespaces(7)`, `uid_map`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// The first id inside.
+    pub container_id: u32,
+    /// The first id on the host.
+    pub host_id: u32,
+    /// How many there are.
+    pub length: u32,
+}
+
+/// Limits of a cgroup; zero, or nothing, is no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// Relative weight of CPU time.
     pub cpu_shares: u64,
-    /// CPU time per period, microseconds.
+    /// CPU time per period, microseconds; -1 is no limit.
     pub cpu_quota: i64,
     /// The period, microseconds.
     pub cpu_period: u64,
-    /// Memory, bytes.
+    /// The CPUs that may be used, as in `cpuset(7)`: `0-3,8`.
+    pub cpuset_cpus: String,
+    /// The memory nodes that may be used.
+    pub cpuset_mems: String,
+    /// Memory, bytes; -1 is no limit.
     pub memory_limit: i64,
-    /// Processes.
+    /// Memory and swap together, bytes; -1 is no limit.
+    pub memory_swap_limit: i64,
+    /// How early the kernel kills the sandbox when memory is short, -1000 to 1000; none for a
+    /// pause process's own, which is killed last.
+    pub oom_score_adj: Option<i32>,
+    /// Huge pages, bytes by the size of a page (`2MB`).
+    pub hugepages: BTreeMap<String, u64>,
+    /// Processes; -1 is no limit.
     pub pids_limit: i64,
+    /// Files of a cgroup of version 2 and what is written into them.
+    pub unified: BTreeMap<String, String>,
 }
 
 /// The key of a pod: at most one runs at a time (design, section 3, rule 11).
