@@ -9,7 +9,9 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::record::Intent;
 use podwalk_engine::step::Step;
-use podwalk_oci::{CgroupParent, Handler, OciRuntime, Spawn};
+use podwalk_oci::{
+    CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, SandboxId, Spawn,
+};
 
 use crate::config::Config;
 
@@ -102,6 +104,31 @@ impl Handlers {
             Some(Intent::Start(start)) => self.find(&start.handler),
             _ => self.find(&pod.spec.runtime_handler),
         }
+    }
+
+    /// The names of all handlers, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
+    /// The name of the default one.
+    pub fn default_name(&self) -> &str {
+        &self.default
+    }
+
+    /// Whether pods of this handler may have a user namespace of their own: a virtual machine's
+    /// processes are not the host kernel's to map.
+    pub fn has_user_namespaces(&self, name: &str) -> bool {
+        self.find(name).is_ok_and(|runtime| !runtime.handler().vm)
+    }
+
+    /// The cgroup of a pod's sandbox.
+    ///
+    /// # Errors
+    /// When the pod's parent is no cgroup's name.
+    pub fn cgroup(&self, pod: &Pod) -> Result<CgroupsPath, ConfigError> {
+        let parent = self.cgroup_parent(&pod.spec.cgroup_parent);
+        CgroupsPath::new(&parent, &SandboxId::new(pod.id.to_string())?)
     }
 
     /// The directory of bundles.

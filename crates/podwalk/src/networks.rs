@@ -79,9 +79,7 @@ impl Networks {
             return Ok(Vec::new());
         }
         let loaded = self.loaded();
-        let default = loaded
-            .default_network()
-            .ok_or_else(|| self.no_network(&loaded))?;
+        let default = self.default_network(&loaded)?;
         let requests = match spec.annotations.get(podwalk_cni::NETWORKS_ANNOTATION) {
             None => Vec::new(),
             Some(annotation) => parse_networks(annotation).map_err(|e| invalid(&e))?,
@@ -98,6 +96,15 @@ impl Networks {
             plan.push(planned(spec, network, name, offer, request.config_args));
         }
         Ok(plan)
+    }
+
+    /// The network that every pod is attached to.
+    ///
+    /// # Errors
+    /// When there is none; the text says what is in the directory instead.
+    pub fn default_network<'a>(&self, loaded: &'a Loaded) -> Result<&'a Conflist, StepError> {
+        let default = loaded.default_network();
+        default.ok_or_else(|| self.no_network(loaded))
     }
 
     fn named<'a>(

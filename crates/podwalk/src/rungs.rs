@@ -24,6 +24,7 @@ mod configure_cni;
 mod create;
 mod mount_netns;
 mod ready_network;
+mod sandbox;
 mod start;
 mod turns;
 

@@ -374,7 +374,10 @@ async fn answer(config: &Config, listener: UnixListener, node: Node) -> anyhow::
         networks: node.networks.clone(),
         quarantine: node.quarantine.clone(),
     };
-    let api = tokio::spawn(async move { axum::serve(listener, routes(served)).await });
+    let cri = crate::cri::routes(&served, config.state_dir.clone());
+    // Each API answers what the other does not know: an unknown service is told as an unknown route.
+    let api = routes(served).merge(cri);
+    let api = tokio::spawn(async move { axum::serve(listener, api).await });
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -52,7 +52,7 @@ pub struct Served {
 impl Served {
     /// A pod as clients are to see it. One whose handler is not configured any
     /// more cannot be used, so that it is not ready, whatever runs.
-    fn seen(&self, mut view: PodView) -> PodView {
+    pub(crate) fn seen(&self, mut view: PodView) -> PodView {
         view.ready &= self.handlers.of(&view.pod).is_ok();
         view
     }
@@ -257,7 +257,8 @@ fn no_pod(engine: &Engine, text: &str) -> Refused {
     Refused::new(StatusCode::NOT_FOUND, "not-found", message)
 }
 
-fn settings(engine: &Engine, view: &PodView) -> NetworkSettings {
+/// A pod's network settings; a guest's are its owner's.
+pub(crate) fn settings(engine: &Engine, view: &PodView) -> NetworkSettings {
     let owner = view.pod.owner().and_then(|owner| engine.get(owner));
     NetworkSettings::of(&view.pod, owner.as_ref().map(|owner| &*owner.pod))
 }

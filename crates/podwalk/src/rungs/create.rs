@@ -10,7 +10,7 @@ use podwalk_engine::record::{CreateIntent, CreateOutput};
 use podwalk_engine::spec::PodSpec;
 use podwalk_netns::Found;
 
-use super::{Host, blocking, of_netns, of_sysctl, path_of};
+use super::{Host, sandbox, blocking, of_netns, of_sysctl, path_of};
 
 pub(super) struct CreateRung(pub(super) Host);
 
@@ -23,6 +23,7 @@ impl CreateRung {
             podwalk_netns::check_sysctl(name, &self.0.allowed_sysctls)
                 .map_err(|refused| of_sysctl(&refused))?;
         }
+        sandbox::check(spec)?;
         self.0.networks.plan(spec).map(drop)
     }
 

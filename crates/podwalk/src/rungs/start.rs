@@ -1,29 +1,20 @@
 //! Start: the bundle is written, the runtime makes the sandbox and starts it.
 //! Undo: killed, seen gone, forgotten by the runtime, its bundle removed.
 
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Failure, Probe, Rung, Start};
 use podwalk_engine::record::{ProcessIdentity, StartIntent, StartNetwork, StartOutput};
-use podwalk_engine::spec::{PodSpec, Sharing};
 use podwalk_netns::process::ProcessId;
-use podwalk_netns::{Found, SysctlScope, check_sysctl};
-use podwalk_oci::{
-    Bundle, ConfigError, Dns, NamespaceScope, OciError, OciRuntime, Resources, SandboxConfig,
-    SandboxId, Seccomp, Target,
-};
+use podwalk_netns::Found;
+use podwalk_oci::{Bundle, ConfigError, OciError, OciRuntime, SandboxId, Target};
 
+use super::sandbox::{self, invalid};
 use super::{Host, QUIET, Watched, blocking, of_netns, recorded};
-use crate::settings::NetworkSettings;
-
-/// Who a sandbox is, to a runtime: the annotations of CRI runtimes. They are
-/// ours, and a user's never override them.
-const ANNOTATION_PREFIX: &str = "io.kubernetes.cri";
 
 pub(super) struct StartRung(pub(super) Host);
 
@@ -47,11 +38,12 @@ impl StartRung {
         if let Some(network) = &intent.network {
             check_namespace(network).await.map_err(Failure::not_done)?;
         }
-        let profile = pod.spec.security.seccomp.clone();
-        let seccomp = blocking(move || seccomp(&profile)).await;
-        let seccomp = seccomp.and_then(|read| read).map_err(Failure::not_done)?;
-        let config = self.config(pod, intent, seccomp);
-        let config = config.map_err(Failure::not_done)?;
+        let (host, asked, intent) = (self.0.clone(), pod.clone(), intent.clone());
+        let prepared = blocking(move || sandbox::prepare(&host, &asked, &intent)).await;
+        let prepared = prepared.and_then(|read| read).map_err(Failure::not_done)?;
+        // The runtime opens the user namespace by our descriptor.
+        let _open = prepared.user_namespace;
+        let config = prepared.config;
         let bundles = self.0.handlers.bundles().to_owned();
         let written = self.0.effect(pod, move || Bundle::write(&config, &bundles));
         let written = written.await;
@@ -167,10 +159,9 @@ impl StartRung {
 
     fn target(&self, pod: &Pod) -> Result<Target, ConfigError> {
         let id = sandbox_id(pod)?;
-        let parent = self.0.handlers.cgroup_parent(&pod.spec.cgroup_parent);
         let process = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
         Ok(Target {
-            cgroup: podwalk_oci::CgroupsPath::new(&parent, &id)?,
+            cgroup: self.0.handlers.cgroup(pod)?,
             id,
             process: process.map(|process| podwalk_oci::ProcessIdentity {
                 pid: process.pid,
@@ -178,61 +169,10 @@ impl StartRung {
             }),
         })
     }
-
-    fn config(
-        &self,
-        pod: &Pod,
-        intent: &StartIntent,
-        seccomp: Seccomp,
-    ) -> Result<SandboxConfig, StepError> {
-        let spec = &pod.spec;
-        let mut config = SandboxConfig::new(sandbox_id(pod).map_err(|error| invalid(&error))?);
-        let hostname = Some(spec.hostname.clone()).filter(|name| !name.is_empty());
-        config.hostname = match intent.network {
-            Some(_) => hostname.or_else(|| Some(hostname_of(&spec.name))),
-            None => None,
-        };
-        config.netns = intent
-            .network
-            .as_ref()
-            .map(|n| PathBuf::from(&n.sandbox_key));
-        config.addresses = addresses(pod);
-        config.dns = dns(spec);
-        config.cgroup_parent = self.0.handlers.cgroup_parent(&spec.cgroup_parent);
-        config.sysctls = self.runtime_sysctls(spec)?;
-        config.annotations = annotations(pod);
-        config.user_annotations = spec.annotations.clone();
-        config.pid = scope(spec.security.pid);
-        config.ipc = scope(spec.security.ipc);
-        config.privileged = spec.security.privileged;
-        config.seccomp = seccomp;
-        config.resources = resources(spec);
-        config.check().map_err(|error| invalid(&error))?;
-        Ok(config)
-    }
-
-    /// Those that are not the network namespace's: they are set there already.
-    fn runtime_sysctls(
-        &self,
-        spec: &PodSpec,
-    ) -> Result<std::collections::BTreeMap<String, String>, StepError> {
-        let mut sysctls = std::collections::BTreeMap::new();
-        for (name, value) in &spec.sysctls {
-            let scope = check_sysctl(name, &self.0.allowed_sysctls).map_err(|e| invalid(&e))?;
-            if scope != SysctlScope::Network {
-                sysctls.insert(name.clone(), value.clone());
-            }
-        }
-        Ok(sysctls)
-    }
 }
 
 fn failed(error: &dyn std::error::Error) -> StepError {
     StepError::new(ErrorKind::Failed, error.to_string())
-}
-
-fn invalid(error: &dyn std::error::Error) -> StepError {
-    StepError::new(ErrorKind::Invalid, error.to_string())
 }
 
 fn not_begun(error: &OciError) -> Failure {
@@ -297,74 +237,6 @@ fn is_in(pid: u32, network: Option<&StartNetwork>) -> bool {
     namespace.is_ok_and(|namespace| {
         namespace.dev() == network.namespace.device && namespace.ino() == network.namespace.inode
     })
-}
-
-fn hostname_of(name: &str) -> String {
-    let allowed = |c: char| if c == '_' { '-' } else { c };
-    name.chars().map(allowed).take(63).collect()
-}
-
-fn addresses(pod: &Pod) -> Vec<IpAddr> {
-    let settings = NetworkSettings::of(pod, None);
-    [settings.ip_address, settings.global_ipv6_address]
-        .iter()
-        .filter_map(|address| address.parse().ok())
-        .collect()
-}
-
-fn dns(spec: &PodSpec) -> Option<Dns> {
-    let dns = &spec.dns;
-    let nothing = dns.servers.is_empty() && dns.searches.is_empty() && dns.options.is_empty();
-    (!nothing).then(|| Dns {
-        servers: dns.servers.clone(),
-        searches: dns.searches.clone(),
-        options: dns.options.clone(),
-    })
-}
-
-fn annotations(pod: &Pod) -> std::collections::BTreeMap<String, String> {
-    let id = pod.id.to_string();
-    [
-        ("container-type", "sandbox"),
-        ("sandbox-id", id.as_str()),
-        ("sandbox-name", &pod.spec.name),
-        ("sandbox-namespace", &pod.spec.namespace),
-        ("sandbox-uid", &pod.spec.uid),
-    ]
-    .iter()
-    .map(|(key, value)| (format!("{ANNOTATION_PREFIX}.{key}"), (*value).to_owned()))
-    .collect()
-}
-
-fn scope(sharing: Sharing) -> NamespaceScope {
-    match sharing {
-        Sharing::Pod | Sharing::Container => NamespaceScope::Pod,
-        Sharing::Node => NamespaceScope::Node,
-    }
-}
-
-fn seccomp(profile: &str) -> Result<Seccomp, StepError> {
-    match profile {
-        "" | "runtime/default" => Ok(Seccomp::Default),
-        "unconfined" => Ok(Seccomp::Unconfined),
-        path => {
-            let path = path.strip_prefix("localhost/").unwrap_or(path);
-            Seccomp::from_file(Path::new(path)).map_err(|error| invalid(&error))
-        }
-    }
-}
-
-fn resources(spec: &PodSpec) -> Resources {
-    let asked = &spec.resources;
-    let unsigned = |value: u64| Some(value).filter(|value| *value != 0);
-    let signed = |value: i64| Some(value).filter(|value| *value != 0);
-    Resources {
-        cpu_shares: unsigned(asked.cpu_shares),
-        cpu_quota: signed(asked.cpu_quota),
-        cpu_period: unsigned(asked.cpu_period),
-        memory_limit: signed(asked.memory_limit),
-        pids_limit: signed(asked.pids_limit),
-    }
 }
 
 impl Rung for StartRung {

@@ -1,0 +1,103 @@
+//! What the daemon lends to the CRI services: names, addresses, figures, and how it stands with the
+//! network.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use podwalk_cri::node::{CgroupDriver, Condition, Handler, Node, Usage};
+use podwalk_engine::PodId;
+use podwalk_engine::engine::PodView;
+use podwalk_engine::ports::BoxFuture;
+use serde_json::Value;
+
+use crate::api::PodDetail;
+use crate::server::{Served, settings};
+use crate::world::fresh_id;
+
+mod network;
+mod usage;
+
+/// The CRI services' routes. What is no route of theirs is the caller's to answer.
+pub(crate) fn routes(served: &Served, state_dir: PathBuf) -> Router {
+    let lent = Lent {
+        network: network::Reporter::new(served.networks.clone()),
+        served: served.clone(),
+        state_dir,
+        pod_cidr: Mutex::default(),
+    };
+    podwalk_cri::routes(served.engine.clone(), Arc::new(lent))
+}
+
+struct Lent {
+    served: Served,
+    network: network::Reporter,
+    state_dir: PathBuf,
+    pod_cidr: Mutex<String>,
+}
+
+impl Node for Lent {
+    fn fresh_id(&self) -> io::Result<PodId> {
+        fresh_id(self.served.instance)
+    }
+
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    fn seen(&self, view: PodView) -> PodView {
+        self.served.seen(view)
+    }
+
+    fn addresses(&self, view: &PodView) -> Vec<IpAddr> {
+        // Version 4 first, as other runtimes do: clients take the first for the pod's.
+        let settings = settings(&self.served.engine, view);
+        let told = [settings.ip_address, settings.global_ipv6_address];
+        told.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    fn inspect(&self, view: &PodView) -> Value {
+        let settings = settings(&self.served.engine, view);
+        serde_json::to_value(PodDetail::of(view, settings)).unwrap_or_default()
+    }
+
+    fn handlers(&self) -> Vec<Handler> {
+        let default = self.served.handlers.default_name();
+        let others = self.served.handlers.names();
+        let named = others.filter(|name| *name != default);
+        let names = ["", default].into_iter().chain(named);
+        names
+            .map(|name| Handler {
+                name: name.to_owned(),
+                user_namespaces: self.served.handlers.has_user_namespaces(name),
+            })
+            .collect()
+    }
+
+    fn cgroup_driver(&self) -> CgroupDriver {
+        // Cgroups are made by their paths, a slice's too.
+        CgroupDriver::Cgroupfs
+    }
+
+    fn network(&self) -> BoxFuture<'_, Condition> {
+        Box::pin(self.network.condition())
+    }
+
+    fn usage<'a>(&'a self, view: &'a PodView) -> BoxFuture<'a, io::Result<Usage>> {
+        Box::pin(usage::of(&self.served, view))
+    }
+
+    fn image_directory(&self) -> PathBuf {
+        self.state_dir.clone()
+    }
+
+    fn set_pod_cidr(&self, cidr: String) {
+        let mut known = self.pod_cidr.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != cidr {
+            tracing::info!(cidr, "kubelet tells the range of pod addresses; networks are configured by conflists");
+            *known = cidr;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+use super::*;
+
+#[test]
+fn limits_are_those_that_were_asked_for() {
+    let mut spec = PodSpec::default();
+    assert_eq!(resources(&spec), Resources::default());
+    spec.resources.cpu_quota = -1;
+    spec.resources.cpuset_cpus = "0-1".to_owned();
+    spec.resources.hugepages.insert("2MB".to_owned(), 4 << 20);
+    let limits = resources(&spec);
+    assert_eq!(limits.cpu_quota, Some(-1));
+    assert_eq!(limits.cpuset_cpus.as_deref(), Some("0-1"));
+    assert_eq!(limits.cpuset_mems, None);
+    assert_eq!(limits.hugepages["2MB"], 4 << 20);
+}
+
+#[test]
+fn a_profile_that_is_not_there_is_refused_before_anything_is_made() {
+    let mut spec = PodSpec::default();
+    assert_eq!(check(&spec), Ok(()));
+    spec.security.apparmor = Profile::Localhost("podwalk-none".to_owned());
+    let error = check(&spec).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Environment);
+    assert!(error.to_string().contains("'podwalk-none'"), "{error}");
+    spec.security.apparmor = Profile::RuntimeDefault;
+    spec.security.seccomp = Profile::Localhost("/nowhere/profile.json".to_owned());
+    let error = check(&spec).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.to_string().contains("/nowhere/profile.json"), "{error}");
+}
+
+#[test]
+fn a_user_namespace_is_named_by_a_descriptor_of_ours() {
+    let mappings = UserMappings {
+        uids: vec![IdMapping {
+            container_id: 0,
+            host_id: 100_000,
+            length: 65_536,
+        }],
+        gids: vec![],
+    };
+    let owner = OwnedFd::from(std::fs::File::open("/proc/self/ns/user").unwrap());
+    let named = mapped(&mappings, &owner);
+    let path = named.path.unwrap();
+    assert!(path.starts_with(format!("/proc/{}/fd", std::process::id())));
+    let target = std::fs::read_link(&path).unwrap();
+    assert!(target.to_string_lossy().starts_with("user:["), "{target:?}");
+    assert_eq!(named.uids[0].host_id, 100_000);
+}
+
+#[test]
+fn a_host_name_is_made_of_the_pod_s() {
+    assert_eq!(hostname_of("web_1"), "web-1");
+    assert_eq!(hostname_of(&"x".repeat(80)).len(), 63);
+}
