@@ -17,6 +17,8 @@
 //!    pod in it.
 //! 6. At the end the oracle names whatever was not there at the beginning.
 //!
+//! [`cri`] asks the same daemon as kubelet does.
+//!
 //! Three more are for what comes without a warning: [`crash`] ends a daemon at a point that the code
 //! marks, [`machine`] puts a machine into the node that can be rebooted, and [`disk`] gives it a disk
 //! that holds no more than what was written when the plug was pulled.
@@ -38,6 +40,7 @@ pub mod ask;
 pub mod conflist;
 pub mod counts;
 pub mod crash;
+pub mod cri;
 pub mod daemon;
 pub mod dice;
 pub mod disk;
