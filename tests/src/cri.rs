@@ -62,6 +62,12 @@ impl Cri {
         &self.tasks
     }
 
+    /// The channel, for calls of any kind.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// A client for who asks on a runtime himself.
     #[must_use]
     pub fn client(&self) -> RuntimeServiceClient<Channel> {

@@ -10,6 +10,7 @@ use podwalk_tests::scene;
 mod configuration;
 mod networks;
 mod plugins;
+mod rpcs;
 mod runtimes;
 mod socket;
 mod specs;
