@@ -6,6 +6,7 @@
 #   make lint    format, clippy, dependencies (if cargo-deny is there), house rules
 #   make deny    dependencies: licences, bans, sources, advisories
 #   make soak    the same proofs for SOAK_MINUTES, or until ten million schedules and 2,000 rounds
+#   make bench   RunPodSandbox beside the sum of its parts; status and list under load
 #   make fuzz    each fuzz target for FUZZ_SECONDS, from FUZZ_SEED on
 #   make mutants whether the tests notice mutants of the engine and the store; takes hours
 #   make setup   installs what Debian has and we need
@@ -26,9 +27,9 @@ RELEASE := $(abspath $(or $(CARGO_TARGET_DIR),target)/release/podwalk)
 COUNTS := $(abspath $(or $(CARGO_TARGET_DIR),target)/counts)
 SKIPPED := $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
 PACKAGES := containernetworking-plugins crun runc iproute2 nftables iptables jq \
-	busybox-static util-linux mount iputils-ping strace e2fsprogs xfsprogs
+	busybox-static util-linux mount iputils-ping strace e2fsprogs xfsprogs protobuf-compiler
 
-.PHONY: help setup build lint test soak demo deny fuzz mutants clean
+.PHONY: help setup build lint test soak bench demo deny fuzz mutants clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -107,6 +108,12 @@ soak: setup
 	@$(CARGO) test --package podwalk-tests --no-run --locked --quiet
 	@$(CARGO) test --release --package podwalk-engine --test proof --no-run --locked --quiet
 	@PODWALK_RELEASE_BINARY="$(RELEASE)" tests/soak.sh
+
+# Prints medians and ratios; no machine is too slow for it.
+bench: setup
+	@$(CARGO) build --release --workspace --bins --locked
+	@PODWALK_RELEASE_BINARY="$(RELEASE)" $(CARGO) test --release --package podwalk-tests --bench cri \
+		--locked --quiet -- --nocapture --test-threads=1
 
 demo: setup
 	@$(CARGO) build --workspace --bins --locked
