@@ -14,7 +14,7 @@ use crate::config::{Dns, SandboxConfig};
 use crate::config_error::ConfigError;
 use crate::id::SandboxId;
 use crate::point;
-use crate::spec::{HostFacts, spec};
+use crate::spec::{HostFacts, pause_path, spec};
 
 /// The mount points in the root file system. They must exist, because it is read-only.
 const MOUNT_POINTS: [&str; 4] = ["proc", "dev", "sys", "etc"];
@@ -53,6 +53,16 @@ pub enum BundleError {
         /// Why not.
         source: io::Error,
     },
+    /// The root of the sandbox's user namespace, who is nobody outside, cannot get to the bundle.
+    #[error(
+        "the sandbox's user namespace cannot reach its bundle: {} is closed to other users; \
+         chmod o+x it",
+        path.display()
+    )]
+    Closed {
+        /// The directory.
+        path: PathBuf,
+    },
     /// `/proc` does not tell about ourselves.
     #[error("cannot read from /proc what the sandbox inherits: {source}; mount /proc")]
     Facts {
@@ -61,14 +71,15 @@ pub enum BundleError {
     },
 }
 
-/// A bundle on disk, whole: `config.json`, and in `rootfs` the pause program, `etc/hosts`,
-/// `etc/hostname` and `etc/resolv.conf`. Its directory has the sandbox's id for a name, as shims
-/// want it.
+/// A bundle on disk, whole: `config.json`, and in `rootfs` the pause program (in `bin` for a user
+/// namespace), `etc/hosts`, `etc/hostname` and `etc/resolv.conf`. Its directory has the sandbox's
+/// id for a name, as shims want it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     id: SandboxId,
     dir: PathBuf,
     netns: Option<PathBuf>,
+    user_namespace: Option<PathBuf>,
 }
 
 impl Bundle {
@@ -97,6 +108,9 @@ impl Bundle {
         })?;
 
         make_dir(bundles)?;
+        if config.user_namespace.is_some() {
+            refuse_closed(bundles)?;
+        }
         let unfinished = unfinished(bundles, &config.id);
         remove_dir(&unfinished)?;
         fill(config, bundles, &unfinished, &json)?;
@@ -108,6 +122,7 @@ impl Bundle {
             id: config.id.clone(),
             dir,
             netns: config.netns.clone(),
+            user_namespace: config.user_namespace.clone().and_then(|user| user.path),
         })
     }
 
@@ -137,14 +152,9 @@ impl Bundle {
         self.netns.as_deref()
     }
 
-    /// Whether the process runs the pause program of this bundle.
-    pub(crate) fn is_executed_by(&self, pid: u32) -> bool {
-        let identity = |path: &Path| {
-            let metadata = fs::metadata(path).ok()?;
-            Some((metadata.dev(), metadata.ino()))
-        };
-        let executed = identity(Path::new(&format!("/proc/{pid}/exe")));
-        executed.is_some() && executed == identity(&self.dir.join("rootfs/pause"))
+    /// The user namespace that it names by a path.
+    pub fn user_namespace(&self) -> Option<&Path> {
+        self.user_namespace.as_deref()
     }
 
     /// Where the runtime writes the pid.
@@ -158,6 +168,29 @@ impl Bundle {
     }
 }
 
+/// Whether the process executes the pause program. It is told by its content: in a user namespace
+/// it is a copy.
+pub(crate) fn is_pause(pid: u32) -> bool {
+    let exe = format!("/proc/{pid}/exe");
+    let length = fs::metadata(&exe).map(|metadata| metadata.len());
+    length.is_ok_and(|length| length == PAUSE.len() as u64)
+        && fs::read(&exe).is_ok_and(|bytes| bytes == PAUSE)
+}
+
+/// runc prepares the root file system as the root of the user namespace, to whom our directories
+/// are a stranger's. They are walked through and need not be listed.
+fn refuse_closed(bundles: &Path) -> Result<(), BundleError> {
+    let bundles = fs::canonicalize(bundles).map_err(failed("find", bundles))?;
+    for directory in bundles.ancestors() {
+        let metadata = fs::metadata(directory).map_err(failed("look at", directory))?;
+        if metadata.mode() & 0o001 == 0 {
+            let path = directory.to_owned();
+            return Err(BundleError::Closed { path });
+        }
+    }
+    Ok(())
+}
+
 fn unfinished(bundles: &Path, id: &SandboxId) -> PathBuf {
     bundles.join(format!("{UNFINISHED}{id}"))
 }
@@ -169,9 +202,11 @@ fn fill(
     json: &[u8],
 ) -> Result<(), BundleError> {
     let rootfs = directory.join("rootfs");
-    make_dir(directory)?;
+    let pause = rootfs.join(pause_path(config).trim_start_matches('/'));
     let mount_points = MOUNT_POINTS.iter().map(|name| rootfs.join(name));
-    for directory in std::iter::once(rootfs.clone()).chain(mount_points) {
+    let outer = [directory.to_owned(), rootfs.clone()];
+    let holder = pause.parent().map(Path::to_owned);
+    for directory in outer.into_iter().chain(mount_points).chain(holder) {
         make_dir(&directory)?;
         // Whatever our umask: the pause program runs as a user who owns nothing in here.
         set_mode(&directory, 0o755)?;
@@ -193,7 +228,7 @@ fn fill(
         None => host_resolv_conf(),
     };
     write_file(&etc.join("resolv.conf"), &resolv_conf, 0o644)?;
-    install_pause(bundles, &rootfs.join("pause"))?;
+    install_pause(bundles, &pause)?;
     write_file(&directory.join("config.json"), json, 0o600)
 }
 

@@ -126,7 +126,8 @@ fn has_odd(part: &str) -> bool {
 pub(crate) struct Cgroups {
     /// How they are mounted.
     pub(crate) layout: CgroupLayout,
-    roots: Vec<PathBuf>,
+    /// Where each is.
+    pub(crate) roots: Vec<PathBuf>,
 }
 
 impl Cgroups {
@@ -162,12 +163,17 @@ impl Cgroups {
         Self { layout, roots }
     }
 
+    /// Where the cgroup is, or would be, in each hierarchy.
+    pub(crate) fn directories(&self, path: &CgroupsPath) -> Vec<PathBuf> {
+        self.roots.iter().map(|root| path.below(root)).collect()
+    }
+
     /// The processes in the cgroup and below it, in any hierarchy, each once. 0 stands for
     /// those that this process namespace does not show.
     pub(crate) fn members(&self, path: &CgroupsPath) -> io::Result<Vec<u32>> {
         let mut pids = Vec::new();
-        for root in &self.roots {
-            collect_members(&path.below(root), &mut pids)?;
+        for directory in self.directories(path) {
+            collect_members(&directory, &mut pids)?;
         }
         pids.sort_unstable();
         pids.dedup();
@@ -177,8 +183,7 @@ impl Cgroups {
     /// Removes the cgroup with what is below it, and the parent if it is ours and empty.
     /// `may_remove_parent` is false while somebody may be about to make a cgroup in it.
     pub(crate) fn remove(&self, path: &CgroupsPath, may_remove_parent: bool) -> io::Result<()> {
-        for root in &self.roots {
-            let directory = path.below(root);
+        for directory in self.directories(path) {
             remove_tree(&directory)?;
             let parent = directory
                 .parent()
@@ -236,7 +241,7 @@ fn children(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// A cgroup that goes away while its files are read answers ENODEV.
-fn is_gone(error: &io::Error) -> bool {
+pub(crate) fn is_gone(error: &io::Error) -> bool {
     let no_device = rustix::io::Errno::NODEV.raw_os_error();
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(no_device)
 }

@@ -15,8 +15,13 @@ use crate::id::SandboxId;
 use crate::target::Target;
 
 mod check;
+mod isolation;
 
 pub(crate) use check::NET_SYSCTL_PREFIX;
+pub use isolation::{IdMapping, SelinuxLabel, UserNamespace};
+
+/// The user and group of a sandbox for which none was given: they own no file.
+const NOBODY: u32 = 65535;
 
 /// A sandbox, as its owner wants it. [`SandboxConfig::new`] gives the strictest one.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +52,14 @@ pub struct SandboxConfig {
     pub pid: NamespaceScope,
     /// Whose System V IPC objects and message queues it sees.
     pub ipc: NamespaceScope,
+    /// Its own user namespace; `None` is the host's.
+    pub user_namespace: Option<UserNamespace>,
+    /// The user that it runs as, as its user namespace counts; `None` is 65535, who owns nothing.
+    pub run_as_user: Option<u32>,
+    /// The group that it runs as; `None` is 65535, whatever the user.
+    pub run_as_group: Option<u32>,
+    /// Further groups that it is in.
+    pub supplemental_groups: Vec<u32>,
     /// Whether its root file system is read-only.
     pub readonly_rootfs: bool,
     /// Lifts the seccomp profile and the masked and read-only paths. The sandbox's own process
@@ -56,6 +69,12 @@ pub struct SandboxConfig {
     pub no_new_privileges: bool,
     /// Which system calls it may use.
     pub seccomp: Seccomp,
+    /// The AppArmor profile of its process, by the name under which the kernel has loaded it.
+    /// `None` writes none, and leaves what the runtime inherits.
+    pub apparmor: Option<String>,
+    /// The SELinux label of its process; its mounts get the matching one. `None` writes none.
+    /// runc refuses a label on a host without SELinux.
+    pub selinux: Option<SelinuxLabel>,
     /// Limits of its cgroup.
     pub resources: Resources,
     /// How early the kernel kills it when memory runs out, -1000 (never) to 1000; `None` leaves
@@ -80,10 +99,16 @@ impl SandboxConfig {
             passed_annotations: Vec::new(),
             pid: NamespaceScope::Pod,
             ipc: NamespaceScope::Pod,
+            user_namespace: None,
+            run_as_user: None,
+            run_as_group: None,
+            supplemental_groups: Vec::new(),
             readonly_rootfs: true,
             privileged: false,
             no_new_privileges: true,
             seccomp: Seccomp::Default,
+            apparmor: None,
+            selinux: None,
             resources: Resources::default(),
             oom_score_adj: None,
         }
@@ -107,6 +132,16 @@ impl SandboxConfig {
             cgroup: self.cgroups_path()?,
             process: None,
         })
+    }
+
+    /// The user of its process.
+    pub(crate) fn user(&self) -> u32 {
+        self.run_as_user.unwrap_or(NOBODY)
+    }
+
+    /// The group of its process.
+    pub(crate) fn group(&self) -> u32 {
+        self.run_as_group.unwrap_or(NOBODY)
     }
 
     /// Refuses what contradicts itself, would reach the host, or would be two lines in a file
@@ -196,7 +231,7 @@ fn read_profile(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Limits of a sandbox's cgroup. What is `None` is not written at all, so that a sandbox
+/// Limits of a sandbox's cgroup. What is `None` or empty is not written at all, so that a sandbox
 /// without limits starts where the kernel has no controllers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Resources {
@@ -206,10 +241,22 @@ pub struct Resources {
     pub cpu_quota: Option<i64>,
     /// The period, in microseconds.
     pub cpu_period: Option<u64>,
+    /// The CPUs that it may run on, in the list format of cpuset(7): `0-3,8`.
+    pub cpuset_cpus: Option<String>,
+    /// The memory nodes that it may use, in the same format.
+    pub cpuset_mems: Option<String>,
     /// Memory, in bytes; negative is no limit.
     pub memory_limit: Option<i64>,
+    /// Memory and swap together, in bytes; negative is no limit. Only with a memory limit, and
+    /// not below it.
+    pub memory_swap_limit: Option<i64>,
+    /// Huge pages, in bytes, by the size of a page: `2MB`, `1GB`.
+    pub hugepages: BTreeMap<String, u64>,
     /// Number of processes and threads; negative is no limit.
     pub pids_limit: Option<i64>,
+    /// Files of a cgroup of version 2, such as `memory.high`, and what is written into them.
+    /// Refused on version 1, which has no such files.
+    pub unified: BTreeMap<String, String>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::cgroup::CgroupLayout;
+
 /// A sandbox was asked for that cannot be. Nothing was written or started; the caller must
 /// change what it asks for.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,62 @@ pub enum ConfigError {
     OomScoreAdj {
         /// What was given.
         value: i32,
+    },
+    /// A user or group that a process cannot have.
+    #[error("the {field} {id} cannot be used: {why}")]
+    UserId {
+        /// `user`, `group` or `supplemental group`.
+        field: &'static str,
+        /// What was given.
+        id: u32,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// The user namespace cannot be made or joined.
+    #[error("the user namespace cannot be used: {field}: {why}")]
+    UserNamespace {
+        /// `path`, `uids`, `gids` or `pid`.
+        field: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The AppArmor profile's name is none.
+    #[error("the AppArmor profile {profile:?} cannot be used: give the name of a loaded profile")]
+    Apparmor {
+        /// What was given.
+        profile: String,
+    },
+    /// A part of the SELinux label is none.
+    #[error(
+        "the SELinux {part} {value:?} cannot be used: give letters, digits, '_', '-' and '.', \
+         and in a level ':' and ','"
+    )]
+    Selinux {
+        /// `user`, `role`, `type` or `level`.
+        part: &'static str,
+        /// What was given.
+        value: String,
+    },
+    /// A limit that no cgroup could have.
+    #[error("the resource {field} {value:?} cannot be used: {why}")]
+    Resource {
+        /// The field of `Resources`.
+        field: &'static str,
+        /// What was given.
+        value: String,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// A file of cgroups of version 2 was named, and this machine has version 1.
+    #[error(
+        "the unified resource {file:?} cannot be set: cgroups are mounted as {layout} here, and \
+         only version 2 has such files; leave it out, or mount version 2 alone"
+    )]
+    Unified {
+        /// The first such file.
+        file: String,
+        /// How cgroups are mounted.
+        layout: CgroupLayout,
     },
     /// The seccomp profile cannot be read.
     #[error("cannot read the seccomp profile {}: {source}", path.display())]

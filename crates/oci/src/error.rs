@@ -108,18 +108,18 @@ pub enum OciError {
         /// What the runtime said.
         message: String,
     },
-    /// What was to be named as the network namespace is none.
+    /// What was to be named as the network or user namespace is none.
     #[error(
         "{} is not a namespace but an ordinary file; \
-         the sandbox was not started, because it would not be in its pod's network",
+         the sandbox was not started, because it would not be in its pod's namespace",
         path.display()
     )]
     NotANamespace {
         /// The file.
         path: PathBuf,
     },
-    /// The network namespace's file cannot be looked at.
-    #[error("cannot look at the network namespace {}: {source}", path.display())]
+    /// The file of the network or user namespace cannot be looked at.
+    #[error("cannot look at the namespace {}: {source}", path.display())]
     Namespace {
         /// The file.
         path: PathBuf,

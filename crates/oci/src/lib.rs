@@ -14,9 +14,16 @@
 //! 4. [`ProcessWatch`] holds that process open by a pidfd, so that its end is noticed at once
 //!    and never mistaken for another's.
 //! 5. [`OciRuntime::probe`] tells after a crash how far the start had come.
-//! 6. [`OciRuntime::kill`] ends every process of the sandbox; [`OciRuntime::delete`] does so
+//! 6. [`CgroupsPath::usage`] reads what the sandbox's cgroup uses, from cgroups v1 and v2.
+//! 7. [`OciRuntime::kill`] ends every process of the sandbox; [`OciRuntime::delete`] does so
 //!    and has the runtime forget it; [`Bundle::remove`] removes the rest. Each succeeds when there is
 //!    nothing to do, so that each may be repeated.
+//!
+//! A sandbox may have a user namespace of its own ([`UserNamespace`]), best the one that owns its
+//! network namespace: then its root is nobody on the host. Its runtime walks to the bundle as
+//! that nobody, so that each directory on the way must be passable to others (mode 711 is
+//! enough); the pause program is copied into a file system of the sandbox's own, since the
+//! kernel would not lift a `noexec` of the host's from it.
 //!
 //! The caller keeps the records: what it knows of a sandbox it hands in as a [`Target`], which
 //! follows from the configuration. A [`Handler`] names the runtime's program, the directory of its
@@ -55,11 +62,14 @@ mod runtime;
 mod seccomp;
 mod spec;
 mod target;
+mod usage;
 
 pub use bundle::{Bundle, BundleError};
 pub use cgroup::{CgroupLayout, CgroupParent, CgroupsPath, cgroup_layout};
 pub use command::{Spawn, Unlisted};
-pub use config::{Dns, NamespaceScope, Resources, SandboxConfig, Seccomp};
+pub use config::{
+    Dns, IdMapping, NamespaceScope, Resources, SandboxConfig, Seccomp, SelinuxLabel, UserNamespace,
+};
 pub use config_error::ConfigError;
 pub use error::{OciError, Verb};
 pub use handler::{Deadlines, Handler};
@@ -69,3 +79,4 @@ pub use process::{ExitCodes, NoExitCodes, ProcessIdentity, ProcessWatch};
 pub use runtime::{OciRuntime, Probe, Sandbox, Version};
 pub use spec::{HostFacts, spec};
 pub use target::Target;
+pub use usage::{CgroupUsage, MemoryUsage};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::RwLock;
 use tokio::time::{Duration, Instant, timeout};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, is_pause};
 use crate::cgroup::Cgroups;
 use crate::command::{Answer, Call, Spawn};
 use crate::error::{OciError, Verb};
@@ -90,6 +90,7 @@ impl OciRuntime {
     /// Each of [`OciError`] but `StillAlive`; nothing is cleaned up.
     pub async fn create_and_start(&self, bundle: &Bundle) -> Result<Sandbox, OciError> {
         bundle.netns().map_or(Ok(()), refuse_plain_file)?;
+        bundle.user_namespace().map_or(Ok(()), refuse_plain_file)?;
         let binary = self.handler.locate()?;
         let process = self.create(&binary, bundle).await?;
         point::reached("oci.created");
@@ -157,7 +158,7 @@ impl OciRuntime {
         let Some(watch) = watch else {
             return Err(OciError::EndedAtOnce { id: id.to_string() });
         };
-        while !self.handler.vm && !bundle.is_executed_by(process.pid) {
+        while !self.handler.vm && !is_pause(process.pid) {
             if Instant::now() >= end {
                 return Err(OciError::NeverRan {
                     id: id.to_string(),

@@ -6,21 +6,27 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    Linux, LinuxCapabilities, LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids,
-    LinuxResources, Mount, Process, Root, Spec, User,
+    Linux, LinuxCapabilities, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace,
+    LinuxNamespaceType, Mount, Process, Root, Spec, User,
 };
 
 use crate::cgroup::{CgroupLayout, cgroup_layout};
-use crate::config::{NET_SYSCTL_PREFIX, NamespaceScope, SandboxConfig, Seccomp};
+use crate::config::{
+    IdMapping, NET_SYSCTL_PREFIX, NamespaceScope, SandboxConfig, Seccomp, SelinuxLabel,
+    UserNamespace,
+};
 use crate::config_error::ConfigError;
 use crate::seccomp;
 
+mod resources;
+
 /// The version that is written. crun 1.8 refuses a newer one.
 const OCI_VERSION: &str = "1.0.2";
-/// The user of the pause process, who owns no file.
-const NOBODY: u32 = 65535;
 /// The sandbox's program, in its root file system.
-pub(crate) const PAUSE_PATH: &str = "/pause";
+const PAUSE: &str = "/pause";
+/// The directory into which it is copied for a user namespace.
+const COPIED: &str = "/bin";
+const COPIED_PAUSE: &str = "/bin/pause";
 
 /// What a sandbox's configuration depends on besides what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,17 +91,22 @@ pub fn spec(config: &SandboxConfig, facts: &HostFacts, bundle: &Path) -> Result<
 }
 
 fn process(config: &SandboxConfig, facts: &HostFacts) -> Process {
+    let groups = Some(config.supplemental_groups.clone()).filter(|groups| !groups.is_empty());
     let mut user = User::default();
-    user.set_uid(NOBODY).set_gid(NOBODY);
+    user.set_uid(config.user())
+        .set_gid(config.group())
+        .set_additional_gids(groups);
     let mut process = Process::default();
     process
         .set_terminal(None)
-        .set_args(Some(vec![PAUSE_PATH.to_owned()]))
+        .set_args(Some(vec![pause_path(config).to_owned()]))
         .set_env(Some(vec!["PATH=/".to_owned()]))
         .set_cwd(PathBuf::from("/"))
         .set_capabilities(Some(no_capabilities()))
         .set_rlimits(None)
         .set_no_new_privileges(Some(config.no_new_privileges))
+        .set_apparmor_profile(config.apparmor.clone())
+        .set_selinux_label(config.selinux.as_ref().map(SelinuxLabel::of_process))
         .set_oom_score_adj(facts.oom_score_adj(config.oom_score_adj));
     process.set_user(user);
     process
@@ -128,27 +139,47 @@ fn mounts(config: &SandboxConfig, bundle: &Path) -> Vec<Mount> {
             "shm",
             &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
         ),
-        mount(
-            "/sys",
-            "sysfs",
-            "sysfs",
-            &["nosuid", "noexec", "nodev", "ro"],
-        ),
     ];
+    if may_mount_sys(config) {
+        let options = ["nosuid", "noexec", "nodev", "ro"];
+        mounts.push(mount("/sys", "sysfs", "sysfs", &options));
+    }
     if config.ipc == NamespaceScope::Pod {
         mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &sealed));
     }
-    // Where the bundle's file system is mounted noexec (Debian's /run is), the program could
-    // not be started from it. A mount of its own has its own flags.
-    let pause = bundle.join("rootfs/pause");
-    let options = ["bind", "ro", "nosuid", "nodev", "exec"];
-    mounts.push(mount(
-        PAUSE_PATH,
-        "bind",
-        &pause.to_string_lossy(),
-        &options,
-    ));
+    mounts.push(pause_mount(config, bundle));
     mounts
+}
+
+/// The kernel lets the owner of a network namespace mount its `/sys`, and nobody else. Who asks
+/// for a user namespace by its path names the owner; one that the runtime makes owns nothing.
+fn may_mount_sys(config: &SandboxConfig) -> bool {
+    let owns = |user: &UserNamespace| user.path.is_some() && config.netns.is_some();
+    config.user_namespace.as_ref().is_none_or(owns)
+}
+
+/// Where the pause program is in the sandbox.
+pub(crate) fn pause_path(config: &SandboxConfig) -> &'static str {
+    match config.user_namespace {
+        None => PAUSE,
+        Some(_) => COPIED_PAUSE,
+    }
+}
+
+/// Where the bundle's file system is mounted noexec (Debian's /run is), the program could not be
+/// started from it. A mount of its own has its own flags.
+///
+/// Not so in a user namespace: the kernel lets nobody there lift a flag of what was mounted
+/// outside, and runc fails on it. So there the program is copied into a file system of the
+/// sandbox's own; the runtime does it (`tmpcopyup`).
+fn pause_mount(config: &SandboxConfig, bundle: &Path) -> Mount {
+    if config.user_namespace.is_some() {
+        let options = ["ro", "nosuid", "nodev", "mode=755", "size=64k", "tmpcopyup"];
+        return mount(COPIED, "tmpfs", "tmpfs", &options);
+    }
+    let source = bundle.join("rootfs/pause");
+    let options = ["bind", "ro", "nosuid", "nodev", "exec"];
+    mount(PAUSE, "bind", &source.to_string_lossy(), &options)
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -191,10 +222,17 @@ fn linux(config: &SandboxConfig, facts: &HostFacts) -> Result<Linux, ConfigError
         Seccomp::Unconfined => None,
         Seccomp::Profile(profile) => Some((**profile).clone()),
     };
+    let user = config.user_namespace.as_ref();
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces(config)))
-        .set_resources(Some(resources(config)))
+        .set_uid_mappings(user.map(|user| mappings(&user.uids)))
+        .set_gid_mappings(user.map(|user| mappings(&user.gids)))
+        .set_mount_label(config.selinux.as_ref().map(SelinuxLabel::of_mounts))
+        .set_resources(Some(resources::resources(
+            &config.resources,
+            facts.cgroups,
+        )?))
         .set_cgroups_path(has_cgroups.then(|| PathBuf::from(cgroups_path.as_str())))
         .set_sysctl(Some(sysctls(config)))
         .set_seccomp(profile.filter(|_| confined))
@@ -239,6 +277,9 @@ fn namespaces(config: &SandboxConfig) -> Vec<LinuxNamespace> {
     ];
     let own = own.into_iter().filter(|(own, _)| *own);
     namespaces.extend(own.map(|(_, kind)| namespace(kind, None)));
+    if let Some(user) = &config.user_namespace {
+        namespaces.push(namespace(LinuxNamespaceType::User, user.path.clone()));
+    }
     namespaces
 }
 
@@ -246,6 +287,19 @@ fn namespace(kind: LinuxNamespaceType, path: Option<PathBuf>) -> LinuxNamespace 
     let mut namespace = LinuxNamespace::default();
     namespace.set_typ(kind).set_path(path);
     namespace
+}
+
+fn mappings(runs: &[IdMapping]) -> Vec<LinuxIdMapping> {
+    let mapping = |run: &IdMapping| {
+        let built = LinuxIdMappingBuilder::default()
+            .container_id(run.container_id)
+            .host_id(run.host_id)
+            .size(run.length)
+            .build();
+        // The builder lacks nothing. An empty run would be refused by the kernel.
+        built.unwrap_or_default()
+    };
+    runs.iter().map(mapping).collect()
 }
 
 /// Those of the network were set when its namespace was made.
@@ -257,32 +311,6 @@ fn sysctls(config: &SandboxConfig) -> HashMap<String, String> {
     others
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
-}
-
-/// The limits that were asked for and no others: a runtime fails on one without a controller.
-/// The object is there even when it is empty, because Kata's shim needs it.
-fn resources(config: &SandboxConfig) -> LinuxResources {
-    let wanted = &config.resources;
-    let mut resources = LinuxResources::default();
-    resources.set_devices(None);
-    if wanted.cpu_shares.or(wanted.cpu_period).is_some() || wanted.cpu_quota.is_some() {
-        let mut cpu = LinuxCpu::default();
-        cpu.set_shares(wanted.cpu_shares)
-            .set_quota(wanted.cpu_quota)
-            .set_period(wanted.cpu_period);
-        resources.set_cpu(Some(cpu));
-    }
-    if wanted.memory_limit.is_some() {
-        let mut memory = LinuxMemory::default();
-        memory.set_limit(wanted.memory_limit);
-        resources.set_memory(Some(memory));
-    }
-    if let Some(limit) = wanted.pids_limit {
-        let mut pids = LinuxPids::default();
-        pids.set_limit(limit);
-        resources.set_pids(Some(pids));
-    }
-    resources
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Dns;
+use crate::config::{Dns, IdMapping, UserNamespace};
 use oci_spec::runtime::Spec;
 use std::collections::BTreeSet;
 
@@ -149,9 +149,69 @@ fn the_resolver_gets_a_line_for_what_there_is() {
 }
 
 #[test]
-fn is_executed_by_nobody_before_it_runs() {
+fn what_executes_is_told_by_its_content() {
+    assert!(!is_pause(std::process::id()));
+    assert!(!is_pause(u32::MAX), "there is no such process");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("copy");
+    write_file(&path, PAUSE, 0o555).unwrap();
+    // Another test's child may hold the file open for a moment (ETXTBSY).
+    let mut child = loop {
+        match std::process::Command::new(&path).spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                std::thread::yield_now();
+            }
+            spawned => break spawned.unwrap(),
+        }
+    };
+    // The program was executed when spawn returned, and waits for a signal.
+    let told = is_pause(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(told);
+}
+
+fn in_a_user_namespace(id: &str) -> SandboxConfig {
+    let mapping = IdMapping {
+        container_id: 0,
+        host_id: 100_000,
+        length: 65536,
+    };
+    SandboxConfig {
+        user_namespace: Some(UserNamespace {
+            path: Some("/proc/1/fd/9".into()),
+            uids: vec![mapping],
+            gids: vec![mapping],
+        }),
+        ..config(id)
+    }
+}
+
+#[test]
+fn the_root_of_a_user_namespace_can_reach_all_of_it() {
     let bundles = tempfile::tempdir().unwrap();
-    let bundle = Bundle::write(&config("one"), bundles.path()).unwrap();
-    assert!(!bundle.is_executed_by(std::process::id()));
-    assert!(!bundle.is_executed_by(u32::MAX), "there is no such process");
+    set_mode(bundles.path(), 0o711).unwrap();
+    let bundle = Bundle::write(&in_a_user_namespace("one"), bundles.path()).unwrap();
+    assert_eq!(bundle.user_namespace(), Some(Path::new("/proc/1/fd/9")));
+    let mode = |path: &str| fs::metadata(bundle.dir().join(path)).unwrap().mode() & 0o777;
+    assert_eq!(mode(""), 0o755);
+    assert_eq!(mode("rootfs/bin"), 0o755);
+    assert_eq!(mode("rootfs/bin/pause"), 0o555);
+    assert_eq!(mode("config.json"), 0o600);
+    assert!(!bundle.dir().join("rootfs/pause").exists());
+}
+
+#[test]
+fn a_closed_directory_is_named_where_a_user_namespace_must_pass() {
+    let closed = tempfile::tempdir().unwrap();
+    set_mode(closed.path(), 0o700).unwrap();
+    let bundles = closed.path().join("bundles");
+    let error = Bundle::write(&in_a_user_namespace("one"), &bundles).unwrap_err();
+    let expected = fs::canonicalize(closed.path()).unwrap();
+    assert!(
+        matches!(&error, BundleError::Closed { path } if *path == expected),
+        "{error}"
+    );
+    assert_eq!(names(&bundles), set(&[]));
+    Bundle::write(&config("one"), &bundles).unwrap();
 }

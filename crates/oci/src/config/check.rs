@@ -1,7 +1,10 @@
 //! The checks behind [`SandboxConfig::check`](super::SandboxConfig::check).
 
-use super::{Dns, NamespaceScope, SandboxConfig};
+use super::{Dns, NamespaceScope, SandboxConfig, SelinuxLabel};
 use crate::config_error::ConfigError;
+
+mod ids;
+mod resources;
 
 /// The kernel's limit of a host name, in bytes.
 const HOSTNAME_MAX: usize = 64;
@@ -39,6 +42,10 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
             return Err(ConfigError::Annotation { key: key.clone() });
         }
     }
+    config.apparmor.as_deref().map_or(Ok(()), apparmor)?;
+    config.selinux.as_ref().map_or(Ok(()), selinux)?;
+    ids::check(config)?;
+    resources::check(&config.resources)?;
     match config.oom_score_adj {
         Some(value) if !(-1000..=1000).contains(&value) => Err(ConfigError::OomScoreAdj { value }),
         _ => Ok(()),
@@ -84,6 +91,33 @@ fn dns(dns: &Dns) -> Result<(), ConfigError> {
 
 fn is_word(entry: &str) -> bool {
     !entry.is_empty() && !entry.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// A profile's name may hold nearly anything; the kernel takes it in one line.
+fn apparmor(profile: &str) -> Result<(), ConfigError> {
+    if profile.is_empty() || profile.contains(char::is_control) {
+        let profile = profile.to_owned();
+        return Err(ConfigError::Apparmor { profile });
+    }
+    Ok(())
+}
+
+/// A colon in a part would move the parts after it. Only a level has colons of its own.
+fn selinux(label: &SelinuxLabel) -> Result<(), ConfigError> {
+    let parts = [
+        ("user", &label.user, ""),
+        ("role", &label.role, ""),
+        ("type", &label.kind, ""),
+        ("level", &label.level, ":,"),
+    ];
+    for (part, value, further) in parts {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if !value.chars().all(|c| allowed(c) || further.contains(c)) {
+            let value = value.clone();
+            return Err(ConfigError::Selinux { part, value });
+        }
+    }
+    Ok(())
 }
 
 /// A runtime writes the setting below `/proc/sys`. What no namespace of the sandbox's own holds

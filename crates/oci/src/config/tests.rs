@@ -193,6 +193,51 @@ fn refuses_a_score_that_the_kernel_has_not() {
 }
 
 #[test]
+fn refuses_names_of_profiles_that_are_none() {
+    for (profile, is_sound) in [
+        ("podwalk", true),
+        ("/usr/bin/x//child (a)", true),
+        ("", false),
+        ("a\nb", false),
+        ("\0", false),
+    ] {
+        let config = SandboxConfig {
+            apparmor: Some(profile.to_owned()),
+            ..sound()
+        };
+        let refused = matches!(config.check(), Err(ConfigError::Apparmor { .. }));
+        assert_eq!(refused, !is_sound, "{profile:?}");
+    }
+}
+
+#[test]
+fn refuses_parts_of_a_label_that_would_be_two() {
+    let label = |change: fn(&mut SelinuxLabel, String), value: &str| {
+        let mut label = SelinuxLabel::default();
+        change(&mut label, value.to_owned());
+        let selinux = Some(label);
+        SandboxConfig { selinux, ..sound() }.check()
+    };
+    label(|label, value| label.level = value, "s0-s0:c1,c3.c5").unwrap();
+    label(|label, value| label.kind = value, "spc_t").unwrap();
+    let parts: [(&str, fn(&mut SelinuxLabel, String)); 4] = [
+        ("user", |label, value| label.user = value),
+        ("role", |label, value| label.role = value),
+        ("type", |label, value| label.kind = value),
+        ("level", |label, value| label.level = value),
+    ];
+    for (expected, change) in parts {
+        for value in ["a b", "a\n", "\0", "a/b", "a:b"] {
+            let checked = label(change, value);
+            let may = expected == "level" && value == "a:b";
+            let is_refused =
+                matches!(checked, Err(ConfigError::Selinux { part, .. }) if part == expected);
+            assert_eq!(is_refused, !may, "{expected} {value:?}");
+        }
+    }
+}
+
+#[test]
 fn refuses_a_cgroup_parent_that_climbs() {
     let cgroup_parent = CgroupParent::Foreign("/../..".to_owned());
     let config = SandboxConfig {

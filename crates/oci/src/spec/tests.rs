@@ -1,6 +1,5 @@
 use super::*;
 use crate::cgroup::CgroupParent;
-use crate::config::Resources;
 use crate::id::SandboxId;
 use serde_json::{Value, json};
 
@@ -146,58 +145,6 @@ fn a_seccomp_profile_is_the_default_none_or_the_operators() {
 }
 
 #[test]
-fn only_limits_that_were_asked_for_are_written() {
-    let resources = |resources| {
-        written(&SandboxConfig {
-            resources,
-            ..config()
-        })["linux"]["resources"]
-            .clone()
-    };
-    let none = Resources::default();
-    assert_eq!(resources(none.clone()), json!({}));
-    assert_eq!(
-        resources(Resources {
-            pids_limit: Some(7),
-            ..none.clone()
-        }),
-        json!({"pids": {"limit": 7}})
-    );
-    assert_eq!(
-        resources(Resources {
-            memory_limit: Some(-1),
-            ..none.clone()
-        }),
-        json!({"memory": {"limit": -1}})
-    );
-    for (limit, expected) in [
-        (
-            Resources {
-                cpu_shares: Some(2),
-                ..none.clone()
-            },
-            json!({"shares": 2}),
-        ),
-        (
-            Resources {
-                cpu_quota: Some(3),
-                ..none.clone()
-            },
-            json!({"quota": 3}),
-        ),
-        (
-            Resources {
-                cpu_period: Some(4),
-                ..none.clone()
-            },
-            json!({"period": 4}),
-        ),
-    ] {
-        assert_eq!(resources(limit), json!({"cpu": expected}));
-    }
-}
-
-#[test]
 fn sysctls_of_the_network_are_left_to_its_maker() {
     let mut config = config();
     for name in ["net.ipv4.ip_forward", "kernel.shmmax", "fs.mqueue.msg_max"] {
@@ -282,6 +229,118 @@ fn a_score_that_may_not_be_given_is_left_out() {
     assert_eq!(score(Some(-998), may), Some(json!(-998)));
     assert_eq!(score(Some(99), inherits_100), None);
     assert_eq!(score(Some(100), inherits_100), Some(json!(100)));
+}
+
+#[test]
+fn runs_as_the_user_and_groups_that_were_given() {
+    let mut config = config();
+    config.run_as_user = Some(0);
+    assert_eq!(
+        written(&config)["process"]["user"],
+        json!({"uid": 0, "gid": 65535})
+    );
+    config.run_as_group = Some(7);
+    config.supplemental_groups = vec![9, 8];
+    assert_eq!(
+        written(&config)["process"]["user"],
+        json!({"uid": 0, "gid": 7, "additionalGids": [9, 8]})
+    );
+}
+
+#[test]
+fn security_modules_are_told_what_was_asked_for() {
+    let mut config = config();
+    config.apparmor = Some("podwalk".to_owned());
+    config.selinux = Some(SelinuxLabel {
+        level: "s0:c1,c2".to_owned(),
+        ..SelinuxLabel::default()
+    });
+    let value = written(&config);
+    assert_eq!(value["process"]["apparmorProfile"], "podwalk");
+    let label = &value["process"]["selinuxLabel"];
+    assert_eq!(label, "system_u:system_r:container_t:s0:c1,c2");
+    let label = &value["linux"]["mountLabel"];
+    assert_eq!(label, "system_u:object_r:container_file_t:s0:c1,c2");
+}
+
+fn mapped(path: Option<&str>) -> SandboxConfig {
+    let mapping = |host_id| IdMapping {
+        container_id: 0,
+        host_id,
+        length: 65536,
+    };
+    SandboxConfig {
+        user_namespace: Some(UserNamespace {
+            path: path.map(PathBuf::from),
+            uids: vec![mapping(100_000)],
+            gids: vec![mapping(200_000)],
+        }),
+        ..config()
+    }
+}
+
+/// runc 1.1 refuses a path without mappings.
+#[test]
+fn a_user_namespace_is_written_with_its_mappings_joined_or_made() {
+    for (path, expected) in [
+        (None, json!({"type": "user"})),
+        (
+            Some("/proc/7/fd/9"),
+            json!({"type": "user", "path": "/proc/7/fd/9"}),
+        ),
+    ] {
+        let linux = written(&mapped(path))["linux"].take();
+        let namespaces = linux["namespaces"].as_array().unwrap();
+        assert_eq!(namespaces.last(), Some(&expected));
+        assert_eq!(
+            linux["uidMappings"],
+            json!([{"containerID": 0, "hostID": 100_000, "size": 65536}])
+        );
+        assert_eq!(
+            linux["gidMappings"],
+            json!([{"containerID": 0, "hostID": 200_000, "size": 65536}])
+        );
+    }
+}
+
+#[test]
+fn the_program_is_copied_into_a_user_namespace() {
+    let value = written(&mapped(None));
+    assert_eq!(value["process"]["args"], json!(["/bin/pause"]));
+    let mounts = value["mounts"].as_array().unwrap();
+    assert!(
+        mounts.iter().all(|mount| mount["type"] != "bind"),
+        "{mounts:?}"
+    );
+    let copied = mounts.last().unwrap();
+    assert_eq!(copied["destination"], "/bin");
+    let options = copied["options"].as_array().unwrap();
+    assert!(options.contains(&json!("tmpcopyup")) && options.contains(&json!("ro")));
+}
+
+#[test]
+fn sys_is_mounted_by_who_owns_the_network() {
+    let has_sys = |config: &SandboxConfig| written(config)["mounts"].to_string().contains("sysfs");
+    assert!(has_sys(&config()));
+    assert!(has_sys(&mapped(Some("/proc/7/fd/9"))));
+    assert!(
+        !has_sys(&mapped(None)),
+        "a new user namespace owns no old network"
+    );
+    let mut host_network = mapped(Some("/proc/7/fd/9"));
+    host_network.netns = None;
+    assert!(!has_sys(&host_network));
+    host_network.user_namespace = None;
+    assert!(has_sys(&host_network));
+}
+
+#[test]
+fn what_this_machine_cannot_limit_is_refused() {
+    let mut config = config();
+    let limit = ("memory.high".to_owned(), "1".to_owned());
+    config.resources.unified.extend([limit]);
+    let refused = spec(&config, &FACTS, Path::new("/b"));
+    assert!(matches!(refused, Err(ConfigError::Unified { .. })));
 }
 
 #[test]

@@ -10,4 +10,6 @@
 mod node;
 
 mod crash;
+mod isolation;
 mod sandbox;
+mod seen;

@@ -64,21 +64,7 @@ mod bodies {
     };
 
     use crate::node::{Layout, World, until};
-
-    fn namespace(pid: u32, kind: &str) -> u64 {
-        fs::metadata(format!("/proc/{pid}/ns/{kind}"))
-            .unwrap()
-            .ino()
-    }
-
-    fn status(pid: u32, field: &str) -> String {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .unwrap();
-        line.trim_start_matches(':').trim().to_owned()
-    }
+    use crate::seen::{namespace, status};
 
     /// The output of a command in namespaces of a process.
     fn within(pid: u32, namespaces: &str, command: &[&str]) -> String {
