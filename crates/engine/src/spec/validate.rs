@@ -1,8 +1,12 @@
 //! What a spec must look like before anything is done for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::spec::{PodSpec, PortMapping};
+
+mod resources;
+mod security;
 
 /// The largest spec that is taken in, bytes of all its text together. Below
 /// the journal's limit for one record, so that what is valid can be recorded.
@@ -52,7 +56,11 @@ impl PodSpec {
         self.check_paths()?;
         self.check_dns()?;
         self.check_ports()?;
-        self.check_sysctls()
+        self.check_sysctls()?;
+        self.security.check()?;
+        self.check_user_namespace()?;
+        resources::SANDBOX.check(&self.resources)?;
+        resources::OVERHEAD.check(&self.overhead)
     }
 
     fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
@@ -64,7 +72,6 @@ impl PodSpec {
             ("hostname", &self.hostname),
             ("log_directory", &self.log_directory),
             ("cgroup_parent", &self.cgroup_parent),
-            ("seccomp", &self.security.seccomp),
         ];
         let maps = [
             ("labels", &self.labels),
@@ -92,12 +99,23 @@ impl PodSpec {
                     .iter()
                     .map(|port| ("port_mappings", port.host_ip.as_str())),
             )
+            .chain(self.security.texts())
+            .chain(resources::SANDBOX.texts(&self.resources))
+            .chain(resources::OVERHEAD.texts(&self.overhead))
+    }
+
+    /// What lists of numbers take, beside all text, as the journal writes them.
+    fn number_bytes(&self) -> usize {
+        self.ports.len() * 16
+            + self.security.number_bytes()
+            + self.resources.number_bytes()
+            + self.overhead.number_bytes()
     }
 
     fn check_size(&self) -> Result<(), InvalidSpec> {
-        // Each text costs its length field too, each port its numbers.
+        // Each text costs its length field too.
         let bytes: usize = self.texts().map(|(_, text)| text.len() + 8).sum();
-        let bytes = bytes + self.ports.len() * 16 + self.security.supplemental_groups.len() * 4;
+        let bytes = bytes + self.number_bytes();
         if bytes <= MAX_SPEC_BYTES {
             return Ok(());
         }
@@ -173,9 +191,17 @@ impl PodSpec {
     }
 
     fn check_ports(&self) -> Result<(), InvalidSpec> {
-        for (index, port) in self.ports.iter().enumerate() {
+        let mut claimed: BTreeMap<_, BTreeSet<Option<IpAddr>>> = BTreeMap::new();
+        for port in &self.ports {
             check_port(port)?;
-            let twice = self.ports[..index].iter().any(|other| port.collides(other));
+            // Not each with each: there may be thousands of them.
+            let others = claimed.entry((port.protocol, port.host_port));
+            let (others, address) = (others.or_default(), port.host_address());
+            let twice = match address {
+                None => !others.is_empty(),
+                Some(_) => others.contains(&None) || others.contains(&address),
+            };
+            others.insert(address);
             if twice {
                 refuse(
                     "port_mappings",
@@ -273,12 +299,16 @@ impl PortMapping {
     /// Whether both claim the same port of the host: the same number and
     /// protocol, and the same address or one that stands for all.
     pub fn collides(&self, other: &PortMapping) -> bool {
-        // An address has many spellings; none stands for all of them.
-        let address = |ip: &str| ip.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
-        let (one, another) = (address(&self.host_ip), address(&other.host_ip));
+        let (one, another) = (self.host_address(), other.host_address());
         self.protocol == other.protocol
             && self.host_port == other.host_port
             && (one.is_none() || another.is_none() || one == another)
+    }
+
+    /// The host's address, which has many spellings; none for all of them.
+    fn host_address(&self) -> Option<IpAddr> {
+        let address = self.host_ip.parse().ok();
+        address.filter(|ip: &IpAddr| !ip.is_unspecified())
     }
 }
 

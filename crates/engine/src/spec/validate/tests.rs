@@ -7,6 +7,9 @@ use crate::fixture::{pod_id, spec};
 use crate::spec::Protocol;
 use crate::step::NetworkMode;
 
+mod resources;
+mod security;
+
 fn valid() -> PodSpec {
     PodSpec {
         uid: "1f0c-22".to_owned(),
@@ -111,7 +114,6 @@ fn a_nul_byte_is_refused_wherever_it_is() {
     refused(|spec| spec.sysctls = one("kernel.a", "\0"), "sysctls");
     refused(|spec| spec.dns.servers = vec![nul()], "dns_config.servers");
     refused(|spec| spec.dns.options = vec![nul()], "dns_config.options");
-    refused(|spec| spec.security.seccomp = nul(), "seccomp");
     refused(|spec| spec.ports[0].host_ip = nul(), "port_mappings");
 }
 
@@ -306,6 +308,22 @@ proptest! {
         let (one, other) = (port(80, &one), port(80, &other));
         prop_assert_eq!(one.collides(&other), other.collides(&one));
         prop_assert!(one.collides(&one));
+    }
+
+    #[test]
+    fn ports_are_refused_exactly_when_two_of_them_collide(
+        given in proptest::collection::vec(
+            (1..3_u16, "(|::|10\\.0\\.0\\.[12]|fd00::1|fd00:0::1)"),
+            0..5,
+        ),
+    ) {
+        let mut spec = valid();
+        spec.ports = given.iter().map(|(number, ip)| port(*number, ip)).collect();
+        let ports = &spec.ports;
+        let collides_with_one_before =
+            |at: usize| ports[..at].iter().any(|other| ports[at].collides(other));
+        let collide = (0..ports.len()).any(collides_with_one_before);
+        prop_assert_eq!(spec.validate().is_err(), collide);
     }
 }
 
