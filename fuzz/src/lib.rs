@@ -22,8 +22,8 @@
 use std::path::Path;
 
 use podwalk::config::Config;
-use podwalk::sandbox_config::PodSandboxConfig;
 use podwalk_cni::{Conflist, ParsedResult, SpecVersion, rewrite_result};
+use podwalk_cri::config::PodSandboxConfig;
 use podwalk_engine::clock::Stamp;
 use podwalk_engine::id::{BootId, PodId};
 use podwalk_engine::record::{CreateIntent, Entry, Intent, Record};

@@ -71,7 +71,9 @@ fn a_seed_of_each_target_is_valid() {
         podwalk::config::Config::parse(&text(bytes)).is_ok()
     });
     any("pod_config", &|bytes| {
-        podwalk::sandbox_config::PodSandboxConfig::parse(&text(bytes)).is_ok()
+        let config = podwalk_cri::config::PodSandboxConfig::parse(&text(bytes)).ok();
+        let spec = config.and_then(|config| config.into_spec(None, String::new()).ok());
+        spec.is_some_and(|spec| spec.security.user_namespace.is_some() && spec.validate().is_ok())
     });
 }
 

@@ -24,6 +24,7 @@
 
 use std::collections::BTreeMap;
 
+use podwalk_cri::config::PodSandboxConfig;
 use podwalk_engine::clock::Stamp;
 use podwalk_engine::engine::PodView;
 use podwalk_engine::pod::{Debt, Pod, Status};
@@ -32,7 +33,6 @@ use podwalk_engine::recovery::{RecoveryPlan, Verdict};
 use podwalk_engine::step::Step;
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox_config::PodSandboxConfig;
 use crate::settings::NetworkSettings;
 
 mod debts;

@@ -11,8 +11,8 @@
 //! 4. [`server`] is the admin API, [`api`] its words, [`client`] and [`cli`]
 //!    the other end of it.
 //! 5. [`quarantine`] keeps, shows and drops pods that do not decode.
-//! 6. [`settings`] is what `inspect` tells of a pod's network;
-//!    [`sandbox_config`] reads CRI's own pod configuration.
+//! 6. [`settings`] is what `inspect` tells of a pod's network. What clients ask for is CRI's own
+//!    pod configuration, which `podwalk-cri` reads.
 //!
 //! The binary is three lines, so that a test can be the daemon and kill itself
 //! at any point that the adapters mark.
@@ -34,7 +34,6 @@ pub mod networks;
 pub mod quarantine;
 #[cfg(feature = "daemon")]
 pub mod rungs;
-pub mod sandbox_config;
 #[cfg(feature = "daemon")]
 pub mod serve;
 #[cfg(feature = "daemon")]

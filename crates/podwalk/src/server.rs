@@ -176,7 +176,7 @@ async fn run(
     let spec = request
         .config
         .into_spec(mode, request.runtime_handler)
-        .map_err(|error| Refused::invalid(format!("the pod's spec is not valid: {error:#}")))?;
+        .map_err(|error| Refused::invalid(format!("the pod's spec is not valid: {error}")))?;
     let id = fresh_id(served.instance).map_err(|error| {
         let message = format!("the kernel gives no randomness: {error}");
         Refused::new(StatusCode::SERVICE_UNAVAILABLE, "retry", message)

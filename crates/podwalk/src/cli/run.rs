@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use hyper::Method;
+use podwalk_cri::config::{PodSandboxConfig, PortMapping, Protocol};
 
 use super::{Exit, Output, USAGE};
 use crate::api::{RunAnswer, RunRequest};
 use crate::client::Client;
-use crate::sandbox_config::{Mapping, PodSandboxConfig, ProtocolName};
 
 /// What `run` takes. Flags override and extend the file.
 #[derive(Debug, Clone, Default, Args)]
@@ -109,7 +109,7 @@ fn read(path: &std::path::Path) -> Result<PodSandboxConfig, Exit> {
 }
 
 /// `[IP:]HOST:POD[/PROTO]`; an IPv6 address stands in brackets.
-fn parse_port(text: &str) -> Result<Mapping, Exit> {
+fn parse_port(text: &str) -> Result<PortMapping, Exit> {
     let wrong = |why: &str| {
         usage(format!(
             "--port '{text}': {why}; it must be [IP:]HOST:POD[/tcp|udp|sctp], ports 1 to 65535"
@@ -117,9 +117,9 @@ fn parse_port(text: &str) -> Result<Mapping, Exit> {
     };
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = match protocol {
-        "tcp" => ProtocolName::Tcp,
-        "udp" => ProtocolName::Udp,
-        "sctp" => ProtocolName::Sctp,
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
         _ => return Err(wrong("unknown protocol")),
     };
     let (rest, pod) = numbers.rsplit_once(':').ok_or_else(|| wrong("no ':'"))?;
@@ -132,7 +132,7 @@ fn parse_port(text: &str) -> Result<Mapping, Exit> {
         Ok(port) if port > 0 => Ok(i32::from(port)),
         _ => Err(wrong("a port is wrong")),
     };
-    Ok(Mapping {
+    Ok(PortMapping {
         protocol,
         container_port: number(pod)?,
         host_port: number(host)?,
@@ -147,15 +147,15 @@ mod tests {
     #[test]
     fn ports_in_every_form() {
         for (text, ip, host, pod, protocol) in [
-            ("8080:80", "", 8080, 80, ProtocolName::Tcp),
+            ("8080:80", "", 8080, 80, Protocol::Tcp),
             (
                 "127.0.0.1:53:5353/udp",
                 "127.0.0.1",
                 53,
                 5353,
-                ProtocolName::Udp,
+                Protocol::Udp,
             ),
-            ("[fd00::1]:1:2/sctp", "fd00::1", 1, 2, ProtocolName::Sctp),
+            ("[fd00::1]:1:2/sctp", "fd00::1", 1, 2, Protocol::Sctp),
         ] {
             let port = parse_port(text).unwrap();
             assert_eq!((port.host_ip.as_str(), port.host_port), (ip, host));
