@@ -7,7 +7,7 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::id::{BootId, PodId};
 use podwalk_engine::pod::{AttachmentStatus, Debt, Exit, Obituary, Pod, Slot, Status};
 use podwalk_engine::record::*;
-use podwalk_engine::spec::{Dns, PodSpec, PortMapping, Protocol, Resources, Security, Sharing};
+use podwalk_engine::spec::*;
 use podwalk_engine::step::{NetworkMode, Step};
 
 /// A pod's id, told apart by its number.
@@ -119,7 +119,6 @@ pub(crate) fn folded(pod: u64, next_sequence: u64) -> Pod {
 
 /// A spec with every field filled.
 pub(crate) fn spec() -> PodSpec {
-    let map = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
     PodSpec {
         name: "web".to_owned(),
         namespace: "default".to_owned(),
@@ -144,21 +143,63 @@ pub(crate) fn spec() -> PodSpec {
         labels: map("app", "web"),
         annotations: map("note", "ü"),
         sysctls: map("net.core.somaxconn", "1024"),
-        security: Security {
-            pid: Sharing::Container,
-            ipc: Sharing::Node,
-            privileged: true,
-            readonly_rootfs: true,
-            seccomp: "unconfined".to_owned(),
-            supplemental_groups: vec![7, 8],
+        security: security(),
+        resources: resources(),
+        overhead: Resources {
+            cpu_quota: 25_000,
+            memory_limit: 64 << 20,
+            ..Resources::default()
         },
-        resources: Resources {
-            cpu_shares: 2,
-            cpu_quota: -1,
-            cpu_period: 100_000,
-            memory_limit: 1 << 30,
-            pids_limit: 64,
-        },
+    }
+}
+
+fn map(key: &str, value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(key.to_owned(), value.to_owned())])
+}
+
+fn security() -> Security {
+    let mapping = |host_id| IdMapping {
+        container_id: 0,
+        host_id,
+        length: 65_536,
+    };
+    Security {
+        pid: Sharing::Container,
+        ipc: Sharing::Node,
+        user_namespace: Some(UserMappings {
+            uids: vec![mapping(131_072)],
+            gids: vec![mapping(196_608)],
+        }),
+        privileged: true,
+        readonly_rootfs: true,
+        seccomp: Profile::Localhost("/etc/seccomp/web.json".to_owned()),
+        apparmor: Profile::Unconfined,
+        selinux: Some(SelinuxLabel {
+            user: "system_u".to_owned(),
+            role: "system_r".to_owned(),
+            kind: "container_t".to_owned(),
+            level: "s0:c1,c2".to_owned(),
+        }),
+        run_as_user: Some(1000),
+        run_as_group: Some(1001),
+        supplemental_groups: vec![7, 8],
+        groups_policy: GroupsPolicy::Strict,
+    }
+}
+
+fn resources() -> Resources {
+    Resources {
+        cpu_shares: 2,
+        cpu_quota: -1,
+        cpu_period: 100_000,
+        cpuset_cpus: "0-3,8".to_owned(),
+        cpuset_mems: "0".to_owned(),
+        memory_limit: 1 << 30,
+        memory_swap_limit: 2 << 30,
+        oom_score_adj: Some(-998),
+        hugepages: BTreeMap::from([("2MB".to_owned(), 4 << 20)]),
+        pids_limit: 64,
+        unified: map("memory.high", "max"),
     }
 }
 

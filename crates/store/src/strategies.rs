@@ -10,11 +10,14 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::id::{BootId, PodId};
 use podwalk_engine::pod::{AttachmentStatus, Debt, Exit, Obituary, Pod, Slot, Status};
 use podwalk_engine::record::*;
-use podwalk_engine::spec::{Dns, PodSpec, PortMapping, Protocol, Resources, Security, Sharing};
-use podwalk_engine::step::{NetworkMode, Step};
+use podwalk_engine::step::Step;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+
+mod specs;
+
+pub(crate) use specs::spec;
 
 fn text() -> impl Strategy<Value = String> + Clone {
     vec(any::<char>(), 0..12).prop_map(String::from_iter)
@@ -80,93 +83,6 @@ fn cause() -> BoxedStrategy<Cause> {
         Just(Cause::Reboot),
     ]
     .boxed()
-}
-
-fn network_mode() -> impl Strategy<Value = NetworkMode> + Clone {
-    prop_oneof![
-        Just(NetworkMode::Cni),
-        Just(NetworkMode::None),
-        Just(NetworkMode::Host),
-        pod_id().prop_map(NetworkMode::Pod),
-    ]
-}
-
-fn dns() -> BoxedStrategy<Dns> {
-    (texts(), texts(), texts())
-        .prop_map(|(servers, searches, options)| Dns {
-            servers,
-            searches,
-            options,
-        })
-        .boxed()
-}
-
-fn port() -> impl Strategy<Value = PortMapping> + Clone {
-    let protocol = proptest::sample::select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);
-    let fields = (protocol, any::<u16>(), any::<u16>(), text());
-    fields.prop_map(|(protocol, pod_port, host_port, host_ip)| PortMapping {
-        protocol,
-        pod_port,
-        host_port,
-        host_ip,
-    })
-}
-
-fn security() -> BoxedStrategy<Security> {
-    let sharing = proptest::sample::select(vec![Sharing::Pod, Sharing::Container, Sharing::Node]);
-    let flags = (any::<bool>(), any::<bool>());
-    let groups = vec(any::<u32>(), 0..3);
-    let fields = (sharing.clone(), sharing, flags, text(), groups);
-    fields
-        .prop_map(|(pid, ipc, flags, seccomp, supplemental_groups)| Security {
-            pid,
-            ipc,
-            privileged: flags.0,
-            readonly_rootfs: flags.1,
-            seccomp,
-            supplemental_groups,
-        })
-        .boxed()
-}
-
-fn resources() -> impl Strategy<Value = Resources> + Clone {
-    let fields = any::<(u64, i64, u64, i64, i64)>();
-    fields.prop_map(
-        |(cpu_shares, cpu_quota, cpu_period, memory_limit, pids_limit)| Resources {
-            cpu_shares,
-            cpu_quota,
-            cpu_period,
-            memory_limit,
-            pids_limit,
-        },
-    )
-}
-
-/// Any spec.
-pub(crate) fn spec() -> BoxedStrategy<PodSpec> {
-    let names = (text(), text(), text(), any::<u32>(), network_mode(), text());
-    let places = (text(), text(), text(), dns(), vec(port(), 0..3));
-    let maps = (text_map(), text_map(), text_map());
-    (names, places, maps, security(), resources())
-        .prop_map(|(names, places, maps, security, resources)| PodSpec {
-            name: names.0,
-            namespace: names.1,
-            uid: names.2,
-            attempt: names.3,
-            network: names.4,
-            runtime_handler: names.5,
-            hostname: places.0,
-            log_directory: places.1,
-            cgroup_parent: places.2,
-            dns: places.3,
-            ports: places.4,
-            labels: maps.0,
-            annotations: maps.1,
-            sysctls: maps.2,
-            security,
-            resources,
-        })
-        .boxed()
 }
 
 fn namespace() -> impl Strategy<Value = NetnsIdentity> + Clone {

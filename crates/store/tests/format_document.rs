@@ -11,6 +11,7 @@ use podwalk_store::{BARRIER_BYTES, OBITUARIES, format};
 mod support;
 
 const DOCUMENT: &str = include_str!("../FORMAT.md");
+const SPECS: &str = include_str!("../src/format/v1/specs.rs");
 
 /// The hex digits of the n-th block of text: up to sixteen bytes a line, what
 /// follows three spaces being a remark.
@@ -65,4 +66,51 @@ fn the_limits_are_the_ones_that_hold() {
         format::ENVELOPE_BYTES
     ));
     says(format!("Format version {}.", format::FORMAT_VERSION));
+}
+
+/// The declarations of one macro: each name, and what stands between its braces.
+fn declared(by: &str) -> Vec<(&'static str, &'static str)> {
+    let start = SPECS.find(&format!("{by}! {{")).expect("the macro") + by.len() + 3;
+    let end = start + SPECS[start..].find("\n}").expect("its end");
+    let parts = SPECS[start..end]
+        .split('}')
+        .filter(|part| part.contains('='));
+    let named = |part: &'static str| {
+        let (name, rest) = part.split_once(" = ").expect("a name");
+        let (_, inside) = rest.split_once('{').expect("its fields");
+        (name.trim(), inside)
+    };
+    parts.map(named).collect()
+}
+
+/// The names in a declaration, without their types: what stands in `<>` or `()` is a type's.
+fn names(inside: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let between = |c: char| {
+        depth += i32::from(matches!(c, '<' | '(')) - i32::from(matches!(c, '>' | ')'));
+        c == ',' && depth == 0
+    };
+    let each = inside.split(between).map(str::trim);
+    each.filter(|field| !field.is_empty())
+        .map(|field| field.split([':', '(']).next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn the_fields_of_a_spec_are_the_ones_that_are_written() {
+    let structs = declared("frozen_struct").into_iter().map(|(name, inside)| {
+        let fields = names(inside).into_iter().map(|field| format!("`{field}`"));
+        (name, fields.collect::<Vec<_>>())
+    });
+    let enums = declared("frozen_enum").into_iter().map(|(name, inside)| {
+        let variants = names(inside).into_iter().enumerate();
+        let variants = variants.map(|(place, variant)| format!("{place} `{variant}`"));
+        (name, variants.collect())
+    });
+    let all: Vec<_> = structs.chain(enums).collect();
+    assert_eq!(all.len(), 13, "{all:?}");
+    for (name, fields) in all {
+        let row = format!("| `{name}` | {} |", fields.join(", "));
+        assert!(DOCUMENT.contains(&row), "{row}");
+    }
 }
