@@ -371,16 +371,16 @@ fn torn_addresses_are_given_back_only_where_the_network_is_ours_alone() -> Resul
         let scene = scene.restart(End::Kill)?;
         let gone = wait::until(PATIENCE, || Ok((!torn.exists()).then_some(())))?;
         ensure!(gone.is_some(), "{} is not given back", torn.display());
+        let held = std::fs::read_to_string("/var/lib/cni/networks/mine/10.71.0.2")?;
+        ensure!(!held.is_empty(), "a pod's address is no longer its own");
+        scene.client().call(["rm", "-f", &id])?.done()?;
         ensure!(
             reserved.exists(),
             "an operator may have kept {} free",
             reserved.display()
         );
-        let held = std::fs::read_to_string("/var/lib/cni/networks/mine/10.71.0.2")?;
-        ensure!(!held.is_empty(), "a pod's address is no longer its own");
         std::fs::remove_file(reserved)?;
         std::fs::remove_file("/var/lib/cni/networks/shared/lock")?;
-        scene.client().call(["rm", "-f", &id])?.done()?;
         scene.close()
     })
 }

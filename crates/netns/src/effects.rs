@@ -84,27 +84,6 @@ impl Effects {
         Ok(())
     }
 
-    /// Waits until no process of `pod`'s effects is left, for about `grace` at most; says whether
-    /// none is. Kills nothing and removes nothing: a process that is killed between two changes that
-    /// belong together leaves half of them, and one that is about to end need not be.
-    ///
-    /// # Errors
-    /// As [`quiet`](Self::quiet), but for [`Error::Alive`].
-    pub fn linger(&self, pod: &str, grace: Duration) -> Result<bool, Error> {
-        check_name(pod)?;
-        let end = Instant::now().checked_add(grace);
-        let roll = self.roll(pod);
-        loop {
-            let members = roll.members()?;
-            if members.is_empty() {
-                return Ok(true);
-            }
-            if !see_gone(pod, &hold(&roll, &members)?, end)? {
-                return Ok(false);
-            }
-        }
-    }
-
     /// Kills every process of `pod`'s effects and sees each of them gone; then removes the cgroup.
     ///
     /// Returns how many were killed, as far as they were seen. Succeeds when there is nothing. Blocks,
@@ -115,9 +94,20 @@ impl Effects {
     /// must neither be probed nor undone. [`Error::Name`], [`Error::Cgroup`], [`Error::Process`] and
     /// [`Error::ProcessTable`].
     pub fn quiet(&self, pod: &str, deadline: Duration) -> Result<u32, Error> {
+        self.quiet_after(pod, Duration::ZERO, deadline)
+    }
+
+    /// As [`quiet`](Self::quiet), but kills nobody before about `grace` is over, and so never who ends
+    /// by itself until then: of a process that is killed between two changes that belong together one
+    /// half is left. The deadline begins after the grace.
+    ///
+    /// # Errors
+    /// As [`quiet`](Self::quiet).
+    pub fn quiet_after(&self, pod: &str, grace: Duration, deadline: Duration) -> Result<u32, Error> {
         check_name(pod)?;
-        // A deadline beyond all time is none.
-        let end = Instant::now().checked_add(deadline);
+        // A time beyond all time never comes.
+        let spared = Instant::now().checked_add(grace);
+        let end = spared.and_then(|spared| spared.checked_add(deadline));
         let roll = self.roll(pod);
         let mut killed = BTreeSet::new();
         // Who is killed may have started another meanwhile: only an empty roll ends this.
@@ -127,6 +117,10 @@ impl Effects {
                 break;
             }
             let held = hold(&roll, &members)?;
+            if !is_over(spared) {
+                see_gone(pod, &held, spared)?;
+                continue;
+            }
             kill(&roll, &held)?;
             killed.extend(held.iter().map(|(pid, _)| *pid));
             if !see_gone(pod, &held, end)? {

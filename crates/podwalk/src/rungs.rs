@@ -107,14 +107,7 @@ impl Host {
     async fn quiet_after(&self, pod: &Pod, grace: Duration) -> Result<(), StepError> {
         self.thread_ended(pod).await;
         let (effects, id) = (self.effects.clone(), pod.id.to_string());
-        let killed = blocking(move || {
-            // Without a grace a look more would change nothing.
-            if !grace.is_zero() {
-                effects.linger(&id, grace)?;
-            }
-            effects.quiet(&id, QUIET)
-        });
-        let killed = killed
+        let killed = blocking(move || effects.quiet_after(&id, grace, QUIET))
             .await?
             .map_err(|error| StepError::new(ErrorKind::Timeout, error.to_string()))?;
         if killed > 0 {

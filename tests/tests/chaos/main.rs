@@ -114,9 +114,7 @@ impl Chaos {
     fn begin(layout: Layout, reboots: bool, seed: u64) -> Result<Self> {
         let mut config = Config {
             program: Some(released()?),
-            // What the machine's death tears there, the daemon gives back. Where only the daemon is
-            // killed nothing may be torn, and nothing is given back.
-            file: reboots.then(|| "[cni]\nexclusive_networks = ['chaos0']\n".to_owned()),
+            file: Some(configuration(reboots, true)),
             ..Config::default()
         };
         let plugins = Plugins::before(&mut config)?;
@@ -234,7 +232,7 @@ impl Chaos {
     /// Starts the next daemon, which may be killed at once, and again.
     fn restart(&mut self) -> Result<()> {
         let resume = !self.dice.percent(20);
-        self.config.file = Some(format!("[recovery]\nresume = {resume}\n"));
+        self.config.file = Some(configuration(self.reboots, resume));
         while self.dice.percent(25) {
             self.counts.second_kills += 1;
             let (mut daemon, ready) = self.machine.spawn(&self.config)?;
@@ -487,6 +485,13 @@ impl End {
     }
 }
 
+/// The daemon's configuration. What the machine's death tears in a network that is its own, it gives
+/// back. Where only the daemon is killed nothing may be torn, and nothing is given back.
+fn configuration(reboots: bool, resume: bool) -> String {
+    let exclusive = if reboots { "['chaos0']" } else { "[]" };
+    format!("[cni]\nexclusive_networks = {exclusive}\n[recovery]\nresume = {resume}\n")
+}
+
 /// How many rounds, by a variable of the environment.
 fn rounds(variable: &str, otherwise: u64) -> Result<u64> {
     match std::env::var(variable) {
@@ -516,6 +521,8 @@ fn run(layout: Layout, reboots: bool, rounds: u64) -> Result<()> {
     };
     counts::add(name, chaos.counts.rounds)?;
     counts::add("leaks", leaks.unwrap_or_default() as u64)?;
+    let torn = chaos.machine.enter(|| seen::torn(&chaos.config))?;
+    counts::add("torn-addresses", torn)?;
     // A round that fails without a leak has found a promise that was not kept.
     counts::add("lost", u64::from(done.is_err() && leaks.is_none()))?;
     done.with_context(|| format!("round {} of seed {}", chaos.counts.rounds, chaos.seed))

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use podwalk_tests::daemon::Config;
-use podwalk_tests::{counts, outside, scene, wait};
+use podwalk_tests::{outside, scene, wait};
 use serde_json::Value;
 
 use super::{MARKS, PATIENCE};
@@ -132,18 +132,24 @@ fn names(directory: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Sees the daemon give back what host-local has torn, and counts it: when the machine died the
-/// file of an address was made, and it was not yet written whose it is, so that no DEL finds it. The
-/// network is declared to be the daemon's alone; it does so soon after it has recovered.
+/// Sees the daemon give back what host-local has torn: when the machine died the file of an address
+/// was made, and it was not yet written whose it is, so that no DEL finds it. The network is declared
+/// to be the daemon's alone; it does so soon after it has recovered.
 fn torn_addresses_are_given_back() -> Result<()> {
     let torn = || -> Result<Vec<PathBuf>> {
         let mut files = address_files()?;
         files.retain(|path| fs::metadata(path).is_ok_and(|file| file.len() == 0));
         Ok(files)
     };
-    counts::add("torn-addresses", u64::try_from(torn()?.len())?)?;
     wait::until(PATIENCE, || Ok(torn()?.is_empty().then_some(())))?
         .with_context(|| format!("still torn: {:?}", torn()))
+}
+
+/// How many addresses the daemon has given back so far, in all its lives.
+pub(super) fn torn(config: &Config) -> Result<u64> {
+    let log = fs::read_to_string(config.log()).context("the daemon's log")?;
+    let given_back = log.matches("given back: it was never written whose address this is");
+    Ok(given_back.count() as u64)
 }
 
 /// How many addresses host-local holds for each pod.

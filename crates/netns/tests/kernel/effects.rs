@@ -106,21 +106,23 @@ fn the_starting_thread_may_end(layout: &CgroupLayout) {
     effects.disband().unwrap();
 }
 
-/// What ends while it is waited for is not killed; what does not is waited for no longer than said.
+/// Who ends by itself within the grace is not killed; who does not, is.
 fn what_is_about_to_end_may(layout: &CgroupLayout) {
     let effects = effects(layout);
     let (mut child, family) = start(&effects, "pod-1", "echo $$; read line; exit 3", 1);
-    assert!(!effects.linger("pod-1", Duration::ZERO).unwrap());
-    assert!(!effects.linger("pod-1", Duration::from_millis(20)).unwrap());
-    assert_eq!(alive(&family), [true], "nobody is killed");
     std::thread::scope(|scope| {
-        let ended = scope.spawn(|| effects.linger("pod-1", GUARD).unwrap());
+        let killed = scope.spawn(|| effects.quiet_after("pod-1", GUARD, GUARD).unwrap());
         drop(child.stdin.take());
+        // It ends when it is told to, and not by a signal.
         assert_eq!(child.wait().unwrap().code(), Some(3));
-        assert!(ended.join().unwrap());
+        assert_eq!(killed.join().unwrap(), 0);
     });
-    assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 0);
-    assert!(effects.linger("pod-1", Duration::ZERO).unwrap());
+    assert_eq!(alive(&family), [false]);
+    let (mut child, family) = start(&effects, "pod-1", "echo $$; read line; exit 3", 1);
+    let grace = Duration::from_millis(20);
+    assert_eq!(effects.quiet_after("pod-1", grace, GUARD).unwrap(), 1);
+    assert_eq!(alive(&family), [false]);
+    assert_eq!(child.wait().unwrap().code(), None, "killed");
     effects.disband().unwrap();
 }
 

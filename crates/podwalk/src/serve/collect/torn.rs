@@ -9,7 +9,7 @@
 //! network that is not declared to be ours alone.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirEntry, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -31,17 +31,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Gives back what host-local has torn in the network, and says so.
 pub(super) async fn give_back(conflist: &Conflist) {
     for directory in directories(conflist) {
-        match of_directory(&directory).await {
-            Ok(given_back) => {
-                for path in given_back {
-                    let path = path.display();
-                    tracing::warn!(%path, "given back: it was never written whose address this is");
-                }
-            }
-            Err(error) => tracing::warn!(
-                network = conflist.name(), path = %directory.display(), %error,
-                "torn addresses are not given back"
-            ),
+        if let Err(error) = give_back_in(&directory).await {
+            let path = directory.display();
+            tracing::warn!(network = conflist.name(), %path, %error, "torn addresses are not given back");
         }
     }
 }
@@ -63,24 +55,29 @@ fn directories(conflist: &Conflist) -> BTreeSet<PathBuf> {
 }
 
 /// Removes the empty files of addresses under host-local's lock.
-async fn of_directory(directory: &Path) -> io::Result<Vec<PathBuf>> {
+async fn give_back_in(directory: &Path) -> io::Result<()> {
     let Some(_lock) = lock(directory).await? else {
-        return Ok(Vec::new());
+        return Ok(());
     };
-    let mut given_back = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let is_address = name
-            .to_str()
-            .is_some_and(|name| name.parse::<IpAddr>().is_ok());
-        let metadata = entry.metadata()?;
-        if is_address && metadata.is_file() && metadata.len() == 0 {
-            fs::remove_file(entry.path())?;
-            given_back.push(entry.path());
+        if is_torn(&entry)? {
+            let path = entry.path();
+            fs::remove_file(&path)?;
+            tracing::warn!(path = %path.display(), "given back: it was never written whose address this is");
         }
     }
-    Ok(given_back)
+    Ok(())
+}
+
+/// Whether this is an address that is nobody's.
+fn is_torn(entry: &DirEntry) -> io::Result<bool> {
+    let name = entry.file_name();
+    let is_address = name
+        .to_str()
+        .is_some_and(|name| name.parse::<IpAddr>().is_ok());
+    let metadata = entry.metadata()?;
+    Ok(is_address && metadata.is_file() && metadata.len() == 0)
 }
 
 /// Takes the lock; `None` where host-local has never worked.
