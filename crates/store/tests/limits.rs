@@ -155,9 +155,9 @@ fn the_largest_spec_that_is_valid_fits_into_a_record_and_twice_into_a_snapshot()
         let bound = MAX_SPEC_BYTES / 2..=MAX_SPEC_BYTES + FIXED_BYTES;
         assert!(bound.contains(&bytes), "{fits} {what}: {bytes} bytes");
     }
-    assert!(MAX_SPEC_BYTES + FIXED_BYTES <= RECORD_LIMIT);
+    const { assert!(MAX_SPEC_BYTES + FIXED_BYTES <= RECORD_LIMIT) }
     // The folded pod has the spec and, in a slot, the intent with the spec.
-    assert!(2 * (MAX_SPEC_BYTES + FIXED_BYTES) <= SNAPSHOT_LIMIT);
+    const { assert!(2 * (MAX_SPEC_BYTES + FIXED_BYTES) <= SNAPSHOT_LIMIT) }
 }
 
 /// The kernel's limit of 340 comes before that of bytes.
