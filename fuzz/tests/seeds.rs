@@ -77,6 +77,49 @@ fn a_seed_of_each_target_is_valid() {
     });
 }
 
+/// The bytes of a golden file of the journal.
+fn golden(path: &Path) -> Vec<u8> {
+    let text = fs::read_to_string(path).unwrap();
+    let digits = text.split_ascii_whitespace();
+    digits
+        .map(|digits| u8::from_str_radix(digits, 16).unwrap())
+        .collect()
+}
+
+/// A seed of a layout that is no more would pass too, and reach nothing. `PODWALK_WRITE_GOLDEN=1`
+/// writes these anew, after the golden files.
+#[test]
+fn every_golden_record_is_a_seed_whole_and_as_a_frame() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = fs::read_dir(here.join("../crates/store/tests/golden")).unwrap();
+    let mut frames = 0;
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let name = path.file_stem().unwrap();
+        let whole = golden(&path);
+        is_seed(&here.join("seeds/record").join(name), &whole);
+        // An obituary is no part of a walk.
+        if whole.starts_with(b"PWLK") {
+            let payload = &whole[podwalk_store::format::ENVELOPE_BYTES..];
+            let length = u16::try_from(payload.len()).unwrap().to_le_bytes();
+            let frame = [&[0], &length[..], payload].concat();
+            is_seed(&here.join("seeds/fold").join(name), &frame);
+            frames += 1;
+        }
+    }
+    assert!(frames > 20, "{frames} golden records");
+}
+
+fn is_seed(path: &Path, bytes: &[u8]) {
+    if std::env::var_os("PODWALK_WRITE_GOLDEN").is_some() {
+        fs::write(path, bytes).unwrap();
+    }
+    assert!(
+        fs::read(path).is_ok_and(|seed| seed == bytes),
+        "{} is not the golden record",
+        path.display()
+    );
+}
+
 /// What a seed's walk comes to; none of its records is left out.
 fn walked(name: &str, records: usize) -> Pod {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds/fold");
