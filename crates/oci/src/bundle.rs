@@ -14,7 +14,7 @@ use crate::config::{Dns, SandboxConfig};
 use crate::config_error::ConfigError;
 use crate::id::SandboxId;
 use crate::point;
-use crate::spec::{HostFacts, pause_path, spec};
+use crate::spec::{HostFacts, LAYERED, spec};
 
 /// The mount points in the root file system. They must exist, because it is read-only.
 const MOUNT_POINTS: [&str; 4] = ["proc", "dev", "sys", "etc"];
@@ -71,9 +71,9 @@ pub enum BundleError {
     },
 }
 
-/// A bundle on disk, whole: `config.json`, and in `rootfs` the pause program (in `bin` for a user
-/// namespace), `etc/hosts`, `etc/hostname` and `etc/resolv.conf`. Its directory has the sandbox's
-/// id for a name, as shims want it.
+/// A bundle on disk, whole: `config.json`, and in `rootfs` the pause program, `etc/hosts`,
+/// `etc/hostname` and `etc/resolv.conf`. For a user namespace the program is in `bin` instead,
+/// beside `rootfs`. The bundle's directory has the sandbox's id for a name, as shims want it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     id: SandboxId,
@@ -169,7 +169,7 @@ impl Bundle {
 }
 
 /// Whether the process executes the pause program. It is told by its content: in a user namespace
-/// it is a copy.
+/// an overlay gives the file another identity.
 pub(crate) fn is_pause(pid: u32) -> bool {
     let exe = format!("/proc/{pid}/exe");
     let length = fs::metadata(&exe).map(|metadata| metadata.len());
@@ -202,11 +202,15 @@ fn fill(
     json: &[u8],
 ) -> Result<(), BundleError> {
     let rootfs = directory.join("rootfs");
-    let pause = rootfs.join(pause_path(config).trim_start_matches('/'));
-    let mount_points = MOUNT_POINTS.iter().map(|name| rootfs.join(name));
-    let outer = [directory.to_owned(), rootfs.clone()];
-    let holder = pause.parent().map(Path::to_owned);
-    for directory in outer.into_iter().chain(mount_points).chain(holder) {
+    let mut directories = vec![directory.to_owned(), rootfs.clone()];
+    directories.extend(MOUNT_POINTS.iter().map(|name| rootfs.join(name)));
+    let mut pause = rootfs.join("pause");
+    if config.user_namespace.is_some() {
+        let layers = [directory.join(LAYERED), rootfs.join(LAYERED)];
+        pause = layers[0].join("pause");
+        directories.extend(layers);
+    }
+    for directory in directories {
         make_dir(&directory)?;
         // Whatever our umask: the pause program runs as a user who owns nothing in here.
         set_mode(&directory, 0o755)?;

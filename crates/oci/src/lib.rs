@@ -22,8 +22,8 @@
 //! A sandbox may have a user namespace of its own ([`UserNamespace`]), best the one that owns its
 //! network namespace: then its root is nobody on the host. Its runtime walks to the bundle as
 //! that nobody, so that each directory on the way must be passable to others (mode 711 is
-//! enough); the pause program is copied into a file system of the sandbox's own, since the
-//! kernel would not lift a `noexec` of the host's from it.
+//! enough); the pause program comes to it in an overlay, since the kernel would not lift a
+//! `noexec` of the host's from a bind mount.
 //!
 //! The caller keeps the records: what it knows of a sandbox it hands in as a [`Target`], which
 //! follows from the configuration. A [`Handler`] names the runtime's program, the directory of its

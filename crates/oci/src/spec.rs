@@ -24,9 +24,10 @@ mod resources;
 const OCI_VERSION: &str = "1.0.2";
 /// The sandbox's program, in its root file system.
 const PAUSE: &str = "/pause";
-/// The directory into which it is copied for a user namespace.
-const COPIED: &str = "/bin";
-const COPIED_PAUSE: &str = "/bin/pause";
+/// The same in a user namespace.
+const LAYERED_PAUSE: &str = "/bin/pause";
+/// The directory that holds it there: one of the bundle's, and the mount point in the root.
+pub(crate) const LAYERED: &str = "bin";
 
 /// What a sandbox's configuration depends on besides what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,27 +160,48 @@ fn may_mount_sys(config: &SandboxConfig) -> bool {
 }
 
 /// Where the pause program is in the sandbox.
-pub(crate) fn pause_path(config: &SandboxConfig) -> &'static str {
+fn pause_path(config: &SandboxConfig) -> &'static str {
     match config.user_namespace {
         None => PAUSE,
-        Some(_) => COPIED_PAUSE,
+        Some(_) => LAYERED_PAUSE,
     }
 }
 
 /// Where the bundle's file system is mounted noexec (Debian's /run is), the program could not be
 /// started from it. A mount of its own has its own flags.
 ///
-/// Not so in a user namespace: the kernel lets nobody there lift a flag of what was mounted
-/// outside, and runc fails on it. So there the program is copied into a file system of the
-/// sandbox's own; the runtime does it (`tmpcopyup`).
+/// Not so a bind mount in a user namespace: the kernel lets nobody there lift a flag of what was
+/// mounted outside, and runc fails on it. An overlay is no such mount. It must have two layers,
+/// and the second is the empty mount point. (A tmpfs with `tmpcopyup` would do too, but a runc that
+/// is killed meanwhile leaves a directory in the host's /tmp.)
 fn pause_mount(config: &SandboxConfig, bundle: &Path) -> Mount {
-    if config.user_namespace.is_some() {
-        let options = ["ro", "nosuid", "nodev", "mode=755", "size=64k", "tmpcopyup"];
-        return mount(COPIED, "tmpfs", "tmpfs", &options);
+    if config.user_namespace.is_none() {
+        let source = bundle.join("rootfs/pause");
+        let options = ["bind", "ro", "nosuid", "nodev", "exec"];
+        return mount(PAUSE, "bind", &source.to_string_lossy(), &options);
     }
-    let source = bundle.join("rootfs/pause");
-    let options = ["bind", "ro", "nosuid", "nodev", "exec"];
-    mount(PAUSE, "bind", &source.to_string_lossy(), &options)
+    let layers = [bundle.join(LAYERED), bundle.join("rootfs").join(LAYERED)];
+    let layers = layers.map(|layer| overlay_escaped(&layer.to_string_lossy()));
+    let layers = format!("lowerdir={}", layers.join(":"));
+    let point = format!("/{LAYERED}");
+    mount(
+        &point,
+        "overlay",
+        "overlay",
+        &["ro", "nosuid", "nodev", &layers],
+    )
+}
+
+/// A path among the options of an overlay, where commas and colons separate.
+fn overlay_escaped(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for character in path.chars() {
+        if matches!(character, '\\' | ':' | ',') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {

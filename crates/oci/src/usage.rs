@@ -13,7 +13,8 @@
 //! | processes | `pids.current` | `pids.current` |
 //!
 //! A controller that is not mounted, or not handed down to the cgroup, has no files. Then its
-//! figures are absent; zero would be a figure.
+//! figures are absent; zero would be a figure. The kernel sums up what `memory.stat` says every two
+//! seconds or so: of a cgroup that was just made, all but its usage may still be zero.
 
 use std::fs;
 use std::io;

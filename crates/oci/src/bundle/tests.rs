@@ -195,9 +195,10 @@ fn the_root_of_a_user_namespace_can_reach_all_of_it() {
     assert_eq!(bundle.user_namespace(), Some(Path::new("/proc/1/fd/9")));
     let mode = |path: &str| fs::metadata(bundle.dir().join(path)).unwrap().mode() & 0o777;
     assert_eq!(mode(""), 0o755);
-    assert_eq!(mode("rootfs/bin"), 0o755);
-    assert_eq!(mode("rootfs/bin/pause"), 0o555);
+    assert_eq!((mode("bin"), mode("rootfs/bin")), (0o755, 0o755));
+    assert_eq!(mode("bin/pause"), 0o555);
     assert_eq!(mode("config.json"), 0o600);
+    assert_eq!(names(&bundle.dir().join("rootfs/bin")), set(&[]));
     assert!(!bundle.dir().join("rootfs/pause").exists());
 }
 

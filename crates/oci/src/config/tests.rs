@@ -212,7 +212,8 @@ fn refuses_names_of_profiles_that_are_none() {
 
 #[test]
 fn refuses_parts_of_a_label_that_would_be_two() {
-    let label = |change: fn(&mut SelinuxLabel, String), value: &str| {
+    type Change = fn(&mut SelinuxLabel, String);
+    let label = |change: Change, value: &str| {
         let mut label = SelinuxLabel::default();
         change(&mut label, value.to_owned());
         let selinux = Some(label);
@@ -220,7 +221,7 @@ fn refuses_parts_of_a_label_that_would_be_two() {
     };
     label(|label, value| label.level = value, "s0-s0:c1,c3.c5").unwrap();
     label(|label, value| label.kind = value, "spc_t").unwrap();
-    let parts: [(&str, fn(&mut SelinuxLabel, String)); 4] = [
+    let parts: [(&str, Change); 4] = [
         ("user", |label, value| label.user = value),
         ("role", |label, value| label.role = value),
         ("type", |label, value| label.kind = value),

@@ -303,19 +303,24 @@ fn a_user_namespace_is_written_with_its_mappings_joined_or_made() {
     }
 }
 
+/// Nobody in a user namespace may lift noexec from a mount of the host's.
 #[test]
-fn the_program_is_copied_into_a_user_namespace() {
+fn the_program_is_laid_over_in_a_user_namespace() {
     let value = written(&mapped(None));
     assert_eq!(value["process"]["args"], json!(["/bin/pause"]));
     let mounts = value["mounts"].as_array().unwrap();
-    assert!(
-        mounts.iter().all(|mount| mount["type"] != "bind"),
-        "{mounts:?}"
-    );
-    let copied = mounts.last().unwrap();
-    assert_eq!(copied["destination"], "/bin");
-    let options = copied["options"].as_array().unwrap();
-    assert!(options.contains(&json!("tmpcopyup")) && options.contains(&json!("ro")));
+    assert!(mounts.iter().all(|mount| mount["type"] != "bind"));
+    let layers = "lowerdir=/run/bundles/pod-1/bin:/run/bundles/pod-1/rootfs/bin";
+    let expected = json!({
+        "destination": "/bin", "type": "overlay", "source": "overlay",
+        "options": ["ro", "nosuid", "nodev", layers],
+    });
+    assert_eq!(mounts.last(), Some(&expected));
+}
+
+#[test]
+fn separators_in_the_path_of_a_layer_are_escaped() {
+    assert_eq!(overlay_escaped(r"/a:b/c,d/e\f g"), r"/a\:b/c\,d/e\\f g");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::node::{World, quiet};
-use podwalk_oci::{Bundle, Probe, Target};
+use podwalk_oci::{Bundle, Probe, SandboxConfig, Target};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Set in the child: at which point it ends.
@@ -30,17 +30,27 @@ everywhere! {
     scenario_46_a_crash_at_any_point_leaves_nothing;
     /// A start that is cut anywhere, also in the middle of the runtime's own work.
     a_start_that_is_cut_anywhere_leaves_nothing;
+    /// The same in a user namespace, for which a runtime has more to do.
+    a_mapped_start_that_is_cut_anywhere_leaves_nothing;
 }
 
 mod bodies {
     use super::{World, crash_everywhere, cut_everywhere};
+    use crate::isolation::mapped;
 
     pub(crate) async fn scenario_46_a_crash_at_any_point_leaves_nothing(world: World) {
         crash_everywhere(world).await;
     }
 
     pub(crate) async fn a_start_that_is_cut_anywhere_leaves_nothing(world: World) {
-        cut_everywhere(world).await;
+        let config = world.config();
+        cut_everywhere(world, config).await;
+    }
+
+    pub(crate) async fn a_mapped_start_that_is_cut_anywhere_leaves_nothing(world: World) {
+        let mut config = world.config();
+        config.user_namespace = mapped(None);
+        cut_everywhere(world, config).await;
     }
 }
 
@@ -71,10 +81,10 @@ async fn crash_everywhere(world: World) {
 
 /// Drops the start after longer and longer times, until it comes through. The times only spread
 /// the cuts over the runtime's work; what is checked holds wherever they fall.
-async fn cut_everywhere(world: World) {
+async fn cut_everywhere(world: World, config: SandboxConfig) {
     let mut patience = Duration::ZERO;
     loop {
-        let bundle = Bundle::write(&world.config(), &world.bundles).unwrap();
+        let bundle = Bundle::write(&config, &world.bundles).unwrap();
         let start = world.runtime.create_and_start(&bundle);
         let started = tokio::time::timeout(patience, start).await;
         recover(&world).await;

@@ -1,5 +1,9 @@
 //! Users, user namespaces and limits, as the kernel shows them of real sandboxes.
 
+use std::path::PathBuf;
+
+use podwalk_oci::{IdMapping, UserNamespace};
+
 everywhere! {
     /// It has the user and the groups that were given.
     runs_as_the_user_and_the_groups_asked_for;
@@ -13,6 +17,20 @@ everywhere! {
     tells_what_it_uses;
 }
 
+/// A user namespace whose ids are nobody's outside, made or joined.
+pub(crate) fn mapped(path: Option<PathBuf>) -> Option<UserNamespace> {
+    let mapping = |host_id| IdMapping {
+        container_id: 0,
+        host_id,
+        length: 65536,
+    };
+    Some(UserNamespace {
+        path,
+        uids: vec![mapping(100_000)],
+        gids: vec![mapping(200_000)],
+    })
+}
+
 mod bodies {
     use std::fs::{self, File};
     use std::os::fd::AsRawFd;
@@ -20,10 +38,9 @@ mod bodies {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    use podwalk_oci::{
-        Bundle, CgroupUsage, IdMapping, OciError, Resources, SandboxConfig, UserNamespace,
-    };
+    use podwalk_oci::{Bundle, CgroupUsage, OciError, Resources, SandboxConfig};
 
+    use super::mapped;
     use crate::node::{Layout, World, until};
     use crate::seen::{mounted, namespace, status, words};
 
@@ -80,19 +97,6 @@ mod bodies {
         end(&world).await;
     }
 
-    fn mapped(path: Option<PathBuf>) -> Option<UserNamespace> {
-        let mapping = |host_id| IdMapping {
-            container_id: 0,
-            host_id,
-            length: 65536,
-        };
-        Some(UserNamespace {
-            path,
-            uids: vec![mapping(100_000)],
-            gids: vec![mapping(200_000)],
-        })
-    }
-
     /// What holds in a user namespace of [`mapped`], whoever made it.
     fn assert_mapped(world: &World, config: &SandboxConfig, pid: u32) {
         assert_eq!(words(pid, "uid_map"), ["0", "100000", "65536"]);
@@ -110,7 +114,7 @@ mod bodies {
         assert_eq!(status(pid, "Seccomp"), "2");
         for (point, kind) in [
             ("/proc", "proc"),
-            ("/bin", "tmpfs"),
+            ("/bin", "overlay"),
             ("/dev/mqueue", "mqueue"),
         ] {
             assert_eq!(mounted(pid, point).as_deref(), Some(kind), "{point}");
@@ -131,7 +135,10 @@ mod bodies {
         config
     }
 
-    pub(crate) async fn lives_in_a_user_namespace_made_for_it(world: World) {
+    pub(crate) async fn lives_in_a_user_namespace_made_for_it(mut world: World) {
+        // What separates the options of the program's overlay may be in a path. (A colon may not:
+        // crun takes what is before it in the path of its log for a kind of log.)
+        world.bundles = "/run/podwalk/bundles,a\\b".into();
         let config = in_user_namespace(&world, None);
         let pid = start(&world, &config).await;
         assert_mapped(&world, &config, pid);
@@ -200,7 +207,7 @@ mod bodies {
         if world.layout == Layout::V1 {
             assert!(usage.pids.is_some_and(|count| count >= 1), "{usage:?}");
             let memory = usage.memory.unwrap();
-            assert!(memory.usage > 0 && memory.page_faults > 0, "{memory:?}");
+            assert!(memory.usage > 0, "{memory:?}");
             assert!(memory.working_set <= memory.usage, "{memory:?}");
             assert_eq!(memory.limit, Some(64 << 20));
         } else {
