@@ -119,6 +119,20 @@ pub enum Error {
         /// Why it was refused.
         source: crate::sysctl::Refused,
     },
+    /// The mappings of a user namespace were refused before anything was made.
+    #[error("no user namespace was made for {}: {source}", path.display())]
+    Unmappable {
+        /// The namespace file.
+        path: PathBuf,
+        /// Why they were refused.
+        source: crate::mappings::Unmappable,
+    },
+    /// The process that held a new user namespace ended before its network namespace was pinned.
+    #[error("the process that made the namespaces for {} ended early; something killed it (memory?), try again", path.display())]
+    HolderEnded {
+        /// The namespace file.
+        path: PathBuf,
+    },
 }
 
 impl Error {
@@ -147,7 +161,9 @@ pub(crate) fn remedy(source: &io::Error) -> &'static str {
     use nix::libc::{EACCES, EMFILE, ENFILE, ENOENT, ENOMEM, ENOPROTOOPT, ENOSPC, EPERM, EROFS};
     match source.raw_os_error() {
         Some(EPERM | EACCES) => "run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN",
-        Some(ENOSPC) => "raise user.max_net_namespaces or user.max_mnt_namespaces, or free space",
+        Some(ENOSPC) => {
+            "raise user.max_net_namespaces, user.max_user_namespaces or user.max_mnt_namespaces, or free space"
+        }
         Some(EMFILE | ENFILE) => "raise the limit on open files",
         Some(ENOMEM) => "free memory",
         Some(ENOENT) => "make its directory first and see that /proc is mounted",

@@ -10,8 +10,11 @@
 //! 2. [`place`] makes an empty file, the placeholder. Its path is the sandbox key.
 //! 3. [`pin`] makes a namespace on a thread of its own and binds it on the file. The thread ends,
 //!    the mount keeps the namespace, and the [`Identity`] that is returned says which one it is.
-//! 4. [`lo_up`] and [`set_sysctls`] ready it; [`links`] says what is in it; [`enter`] runs anything
-//!    else inside.
+//!    [`pin_owned`] does the same for a pod with a user namespace of its own, in one step: it makes
+//!    that one too, with its [`Mappings`], and the network is its. [`user_namespace`] opens it for
+//!    the runtime; [`owned`] tells the two kinds of pin apart.
+//! 4. [`lo_up`] and [`set_sysctls`] ready it; [`links`] says what is in it and [`counters`] what
+//!    went through; [`enter`] runs anything else inside.
 //! 5. [`probe`] says what is on a path, at any time and without touching it. After a crash the
 //!    answer is compared with the recorded identity before anything there is trusted.
 //! 6. [`unpin`] unmounts until nothing is mounted on the file; [`unlink`] removes it. Both succeed
@@ -49,6 +52,8 @@
 //! # Invariants
 //!
 //! - **No thread is left in another namespace.** What enters one runs on a thread that ends with it.
+//! - **No process is left behind.** The child that makes a user namespace, which a threaded process
+//!   cannot, is reaped before the call returns, and dies with this process.
 //! - **Nothing is stacked.** [`pin`] refuses a file that has a mount, under the file's lock.
 //! - **The last component of a path is literal.** No verb follows a symbolic link there.
 //! - **What is not ours is not touched**: it is an [`Error::Foreign`] that says what it is.
@@ -60,6 +65,7 @@
 #![deny(unsafe_code)]
 
 mod cgroup;
+mod counters;
 mod directory;
 pub mod effects;
 mod enter;
@@ -67,6 +73,7 @@ mod error;
 mod foreign;
 mod identity;
 mod links;
+mod mappings;
 mod mountinfo;
 mod pin;
 mod point;
@@ -77,15 +84,19 @@ mod sight;
 mod sys;
 mod sysctl;
 mod unpin;
+mod user;
 
+pub use counters::{LinkCounters, counters};
 pub use directory::{Swept, is_host_mount_namespace, share_directory, sweep};
 pub use enter::{enter, inside};
 pub use error::Error;
 pub use foreign::Foreign;
 pub use identity::{Identity, boot_id};
 pub use links::{Address, Link, Scope, links, lo_up};
+pub use mappings::{IdMapping, Ids, Mappings, Unmappable};
 pub use pin::{pin, place};
 pub use probe::{Found, probe};
 pub use settings::set_sysctls;
 pub use sysctl::{Refused, SAFE_SYSCTLS, SysctlScope, check_sysctl};
 pub use unpin::{unlink, unpin};
+pub use user::{owned, pin_owned, user_namespace};

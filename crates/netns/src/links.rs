@@ -110,7 +110,7 @@ pub fn links(path: &Path) -> Result<Vec<Link>, Error> {
 /// Runs `work` inside the namespace with a netlink connection that was made there.
 ///
 /// The runtime has one thread, the one that entered, so nothing of it is left in the namespace.
-fn with_netlink<T: Send>(
+pub(crate) fn with_netlink<T: Send>(
     path: &Path,
     work: impl AsyncFnOnce(Handle) -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
@@ -130,7 +130,8 @@ fn with_netlink<T: Send>(
     })?
 }
 
-async fn all_links(handle: &Handle, path: &Path) -> Result<Vec<LinkMessage>, Error> {
+/// Every interface as the kernel sends it.
+pub(crate) async fn all_links(handle: &Handle, path: &Path) -> Result<Vec<LinkMessage>, Error> {
     let links = handle.link().get().execute().try_collect().await;
     links.map_err(|error| netlink("list the interfaces in", path, error))
 }

@@ -51,6 +51,19 @@ pub fn place(path: &Path) -> Result<(), Error> {
 /// already, [`Error::Foreign`] if it is no placeholder, [`Error::Exchanged`] if it was replaced
 /// meanwhile; [`Error::Thread`] and [`Error::System`] if the system refuses.
 pub fn pin(path: &Path) -> Result<Identity, Error> {
+    let locked = lock(path)?;
+    apart(|| unshare_onto(&locked, path))?
+}
+
+/// A placeholder that nobody else pins on meanwhile.
+pub(crate) struct Locked {
+    sight: Sight,
+    /// Open for as long as the lock is held.
+    _lock: File,
+}
+
+/// Locks the placeholder on `path`.
+pub(crate) fn lock(path: &Path) -> Result<Locked, Error> {
     let unlocked = placeholder(path)?;
     let lock = unlocked
         .reopen()
@@ -64,21 +77,29 @@ pub fn pin(path: &Path) -> Result<Identity, Error> {
             path: path.to_path_buf(),
         });
     }
-    apart(|| unshare_onto(&sight, path))?
+    Ok(Locked { sight, _lock: lock })
+}
+
+impl Locked {
+    /// Binds the namespace that `source` names on the placeholder.
+    pub(crate) fn bind(&self, source: &Path, path: &Path) -> Result<(), Error> {
+        mount_bind(source, self.sight.proc_path())
+            .map_err(Error::system("bind a network namespace on", path))?;
+        point::reached("netns.bound");
+        Ok(())
+    }
 }
 
 /// Leaves the thread's namespace for a new one and binds that on the file. Only for a thread that
 /// ends afterwards.
-fn unshare_onto(sight: &Sight, path: &Path) -> Result<Identity, Error> {
+fn unshare_onto(locked: &Locked, path: &Path) -> Result<Identity, Error> {
     unshare(CloneFlags::CLONE_NEWNET)
         .map_err(Error::system("make a network namespace for", path))?;
     let namespace =
         File::open(THREAD_NAMESPACE).map_err(Error::system("open the new namespace for", path))?;
     let identity = identity::of_this_thread(namespace.as_fd(), path)?;
     point::reached("netns.unshared");
-    mount_bind(THREAD_NAMESPACE, sight.proc_path())
-        .map_err(Error::system("bind a network namespace on", path))?;
-    point::reached("netns.bound");
+    locked.bind(Path::new(THREAD_NAMESPACE), path)?;
     Ok(identity)
 }
 

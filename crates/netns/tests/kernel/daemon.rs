@@ -5,59 +5,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 
 use podwalk_netns::effects::CgroupLayout;
 use podwalk_netns::process::{PidFd, ProcessId};
 use podwalk_netns::{Found, lo_up, pin, place, probe, set_sysctls, share_directory, unlink, unpin};
-use tracing::field::{Field, Visit};
-use tracing::span;
 
 use crate::effects::{FAMILY, effects};
 use crate::node::{self, GUARD, node_tests};
-
-/// A subscriber that keeps the names of the crash points in their order.
-#[derive(Default, Clone)]
-struct Points(Arc<Mutex<Vec<String>>>);
-
-impl Points {
-    fn taken(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl Visit for Points {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        assert_eq!(field.name(), "point");
-        self.0.lock().unwrap().push(value.to_owned());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        panic!("{} = {value:?} is no name", field.name());
-    }
-}
-
-impl tracing::Subscriber for Points {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "podwalk::point"
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
+use crate::points::Points;
 
 /// The daemon's part: pins a namespace, starts an effect that dawdles, and waits to be killed.
 fn be_the_daemon(layout: &CgroupLayout) {
@@ -196,7 +151,7 @@ node_tests! {
     fn each_change_of_the_world_is_followed_by_its_crash_point() {
         let points = Points::default();
         let pod = Path::new("/run/netns/pod");
-        tracing::subscriber::with_default(points.clone(), || {
+        tracing::subscriber::with_default(points.subscriber(), || {
             share_directory(Path::new("/run/netns")).unwrap();
             let shared = ["directory_made", "directory_bound", "directory_private", "directory_shared"];
             assert_eq!(points.taken(), shared.map(|point| format!("netns.{point}")));
@@ -220,7 +175,7 @@ node_tests! {
     fn each_change_by_an_effect_is_followed_by_its_crash_point() {
         let points = Points::default();
         let effects = effects(&node::cgroup_v1("pids"));
-        tracing::subscriber::with_default(points.clone(), || {
+        tracing::subscriber::with_default(points.subscriber(), || {
             let mut command = Command::new("sleep");
             effects.enlist("pod-1", command.arg("1000")).unwrap();
             assert_eq!(points.taken(), ["netns.effect_group_made", "netns.effect_enlisted"]);

@@ -5,7 +5,9 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use podwalk_netns::{Address, Error, Scope, enter, links, lo_up, pin, place, set_sysctls};
+use podwalk_netns::{
+    Address, Error, LinkCounters, Scope, counters, enter, links, lo_up, pin, place, set_sysctls,
+};
 
 use crate::node::{node_tests, sh};
 
@@ -34,6 +36,30 @@ fn sysctls(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn inside(path: &Path, file: &'static str) -> String {
     enter(path, || fs::read_to_string(file)).unwrap().unwrap()
+}
+
+/// The same figures from `/proc/net/dev`, the kernel's other way to tell them.
+fn figures_of_proc(path: &Path, name: &str) -> LinkCounters {
+    let table = inside(path, "/proc/thread-self/net/dev");
+    let line = table
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(&format!("{name}:")));
+    let figures: Vec<u64> = line
+        .unwrap()
+        .split_whitespace()
+        .map(|figure| figure.parse().unwrap())
+        .collect();
+    LinkCounters {
+        name: name.into(),
+        rx_bytes: figures[0],
+        rx_packets: figures[1],
+        rx_errors: figures[2],
+        rx_dropped: figures[3],
+        tx_bytes: figures[8],
+        tx_packets: figures[9],
+        tx_errors: figures[10],
+        tx_dropped: figures[11],
+    }
 }
 
 node_tests! {
@@ -70,6 +96,30 @@ node_tests! {
         assert!(eth0.addresses.contains(&address("fd00::5", 64, Scope::Global)));
         assert_eq!(find("peer0").addresses, [address("10.9.0.2", 32, Scope::Global)]);
         assert!(links.is_sorted_by_key(|link| link.index));
+    }
+
+    fn a_links_counters_are_those_of_the_kernel() {
+        let path = pinned();
+        assert_eq!(counters(path).unwrap(), [], "lo is left out");
+        sh("ip link add host0 type veth peer name eth0 netns pod
+            ip -n pod link add eth1 type veth peer name eth2
+            echo 1 > /proc/sys/net/ipv6/conf/host0/disable_ipv6
+            ip netns exec pod sh -c 'echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6'
+            ip address add 10.1.2.1/24 dev host0
+            ip -n pod address add 10.1.2.3/24 dev eth0
+            ip link set host0 up
+            ip -n pod link set eth0 up
+            ping -q -c 3 -i 0.01 -W 30 -s 1000 10.1.2.3");
+        let found = counters(path).unwrap();
+        let names: Vec<&str> = found.iter().map(|link| link.name.as_str()).collect();
+        let by_index: Vec<String> = links(path).unwrap().into_iter().skip(1).map(|link| link.name).collect();
+        assert_eq!(names, by_index);
+        let eth0 = found.iter().find(|link| link.name == "eth0").unwrap();
+        assert!(eth0.rx_packets >= 3 && eth0.rx_bytes >= 3 * 1042, "{eth0:?}");
+        assert!(eth0.tx_packets >= 3 && eth0.tx_bytes >= 3 * 1042, "{eth0:?}");
+        assert_eq!(*eth0, figures_of_proc(path, "eth0"));
+        let idle = found.iter().find(|link| link.name == "eth1").unwrap();
+        assert_eq!(*idle, LinkCounters { name: "eth1".into(), ..LinkCounters::default() });
     }
 
     fn a_namespace_whose_loopback_was_renamed_still_has_one() {

@@ -17,6 +17,10 @@ mod mounts;
 #[cfg(test)]
 mod node;
 #[cfg(test)]
+mod owners;
+#[cfg(test)]
+mod points;
+#[cfg(test)]
 mod processes;
 #[cfg(test)]
 mod threads;
