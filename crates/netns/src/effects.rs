@@ -103,7 +103,12 @@ impl Effects {
     ///
     /// # Errors
     /// As [`quiet`](Self::quiet).
-    pub fn quiet_after(&self, pod: &str, grace: Duration, deadline: Duration) -> Result<u32, Error> {
+    pub fn quiet_after(
+        &self,
+        pod: &str,
+        grace: Duration,
+        deadline: Duration,
+    ) -> Result<u32, Error> {
         check_name(pod)?;
         // A time beyond all time never comes.
         let spared = Instant::now().checked_add(grace);
