@@ -1,4 +1,4 @@
-//! The generated types of CRI v1, and the way between them and [`config`](crate::config).
+//! The generated types of CRI v1, and the way between them and [`config`].
 //!
 //! A message is taken apart by its fields' names, so that one that comes with a newer `k8s-cri` does
 //! not compile before it is said what becomes of it. An enumeration's number is checked here; all

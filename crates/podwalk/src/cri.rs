@@ -96,7 +96,10 @@ impl Node for Lent {
     fn set_pod_cidr(&self, cidr: String) {
         let mut known = self.pod_cidr.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != cidr {
-            tracing::info!(cidr, "kubelet tells the range of pod addresses; networks are configured by conflists");
+            tracing::info!(
+                cidr,
+                "kubelet tells the range of pod addresses; networks are configured by conflists"
+            );
             *known = cidr;
         }
     }

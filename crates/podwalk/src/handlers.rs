@@ -9,9 +9,7 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::record::Intent;
 use podwalk_engine::step::Step;
-use podwalk_oci::{
-    CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, SandboxId, Spawn,
-};
+use podwalk_oci::{CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, SandboxId, Spawn};
 
 use crate::config::Config;
 

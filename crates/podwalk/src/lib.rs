@@ -27,6 +27,8 @@ pub mod cli;
 pub mod client;
 pub mod config;
 #[cfg(feature = "daemon")]
+mod cri;
+#[cfg(feature = "daemon")]
 pub mod handlers;
 #[cfg(feature = "daemon")]
 pub mod networks;

@@ -242,8 +242,15 @@ fn prepare_directories(config: &Config) -> anyhow::Result<()> {
         );
     }
     let journal = journal_dir(&config.state_dir);
-    for directory in [&config.state_dir, &journal, &config.run_dir] {
-        make_private(directory).with_context(|| {
+    // Sandboxes in a user namespace walk through the run directory to their bundles, and look into
+    // none on the way.
+    let directories = [
+        (&config.state_dir, 0o700),
+        (&journal, 0o700),
+        (&config.run_dir, 0o711),
+    ];
+    for (directory, mode) in directories {
+        make(directory, mode).with_context(|| {
             format!(
                 "{} cannot be made (its file system must be writable, and the daemon root)",
                 directory.display()
@@ -254,13 +261,13 @@ fn prepare_directories(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes a directory that only we may look into. One that is there already may
-/// be somebody else's too, such as `/run`, and keeps its mode.
-fn make_private(directory: &Path) -> std::io::Result<()> {
+/// Makes a directory. One that is there already may be somebody else's too, such
+/// as `/run`, and keeps its mode.
+fn make(directory: &Path, mode: u32) -> std::io::Result<()> {
     if let Some(parent) = directory.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+    match std::fs::DirBuilder::new().mode(mode).create(directory) {
         Err(_) if directory.is_dir() => Ok(()),
         made => made,
     }

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use podwalk_cri::node::{CpuUsage, LinkUsage, MemoryUsage, Traffic, Usage};
 use podwalk_engine::engine::PodView;
-use podwalk_engine::step::Step;
 use podwalk_engine::pod::Status;
+use podwalk_engine::step::Step;
 use podwalk_netns::LinkCounters;
 use podwalk_oci::{CgroupUsage, CgroupsPath};
 
@@ -58,17 +58,18 @@ fn take(usage: &mut Usage, read: &CgroupUsage) {
 fn link(counters: LinkCounters) -> LinkUsage {
     LinkUsage {
         name: counters.name,
-        received: traffic(counters.received),
-        sent: traffic(counters.sent),
-    }
-}
-
-fn traffic(counted: podwalk_netns::Traffic) -> Traffic {
-    Traffic {
-        bytes: counted.bytes,
-        packets: counted.packets,
-        errors: counted.errors,
-        dropped: counted.dropped,
+        received: Traffic {
+            bytes: counters.rx_bytes,
+            packets: counters.rx_packets,
+            errors: counters.rx_errors,
+            dropped: counters.rx_dropped,
+        },
+        sent: Traffic {
+            bytes: counters.tx_bytes,
+            packets: counters.tx_packets,
+            errors: counters.tx_errors,
+            dropped: counters.tx_dropped,
+        },
     }
 }
 

@@ -10,7 +10,7 @@ use podwalk_engine::record::{CreateIntent, CreateOutput};
 use podwalk_engine::spec::PodSpec;
 use podwalk_netns::Found;
 
-use super::{Host, sandbox, blocking, of_netns, of_sysctl, path_of};
+use super::{Host, blocking, of_netns, of_sysctl, path_of, sandbox};
 
 pub(super) struct CreateRung(pub(super) Host);
 

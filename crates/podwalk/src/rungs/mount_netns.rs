@@ -20,7 +20,7 @@ fn look(path: &Path, owned: bool) -> Result<Probe<MountNetnsOutput>, podwalk_net
         Found::Namespace {
             identity,
             mounts: 1,
-        } if podwalk_netns::is_owned(path)? == owned => Probe::Complete(MountNetnsOutput {
+        } if podwalk_netns::owned(path)? == owned => Probe::Complete(MountNetnsOutput {
             namespace: recorded(identity),
         }),
         Found::Missing | Found::Empty => Probe::Absent,
@@ -67,8 +67,7 @@ impl Rung for MountNetnsRung {
         let owned = pod.spec.security.user_namespace.is_some();
         Box::pin(async move {
             let seen = blocking(move || look(&path, owned)).await;
-            seen.unwrap_or(Ok(Probe::Unknown))
-                .unwrap_or(Probe::Unknown)
+            seen.unwrap_or(Ok(Probe::Unknown)).unwrap_or(Probe::Unknown)
         })
     }
 

@@ -12,8 +12,7 @@ use podwalk_engine::record::StartIntent;
 use podwalk_engine::spec::{IdMapping, PodSpec, Profile, Sharing, UserMappings};
 use podwalk_netns::{SysctlScope, check_sysctl};
 use podwalk_oci::{
-    Dns, NamespaceScope, Resources, SandboxConfig, SandboxId, Seccomp, SelinuxLabel,
-    UserNamespace,
+    Dns, NamespaceScope, Resources, SandboxConfig, SandboxId, Seccomp, SelinuxLabel, UserNamespace,
 };
 
 use super::{Host, of_netns};
@@ -38,11 +37,7 @@ pub(super) struct Prepared {
 }
 
 /// Reads what a sandbox needs. It may block.
-pub(super) fn prepare(
-    host: &Host,
-    pod: &Pod,
-    intent: &StartIntent,
-) -> Result<Prepared, StepError> {
+pub(super) fn prepare(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<Prepared, StepError> {
     let spec = &pod.spec;
     let key = intent.network.as_ref().map(|n| Path::new(&n.sandbox_key));
     let owned = spec.security.user_namespace.as_ref().zip(key);

@@ -9,8 +9,8 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Failure, Probe, Rung, Start};
 use podwalk_engine::record::{ProcessIdentity, StartIntent, StartNetwork, StartOutput};
-use podwalk_netns::process::ProcessId;
 use podwalk_netns::Found;
+use podwalk_netns::process::ProcessId;
 use podwalk_oci::{Bundle, ConfigError, OciError, OciRuntime, SandboxId, Target};
 
 use super::sandbox::{self, invalid};

@@ -26,7 +26,10 @@ fn a_profile_that_is_not_there_is_refused_before_anything_is_made() {
     spec.security.seccomp = Profile::Localhost("/nowhere/profile.json".to_owned());
     let error = check(&spec).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
-    assert!(error.to_string().contains("/nowhere/profile.json"), "{error}");
+    assert!(
+        error.to_string().contains("/nowhere/profile.json"),
+        "{error}"
+    );
 }
 
 #[test]

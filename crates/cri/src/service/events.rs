@@ -1,0 +1,83 @@
+//! What happens to pods, in CRI's four words.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream, StreamExt};
+use podwalk_engine::Engine;
+use podwalk_engine::engine::PodView;
+use podwalk_engine::event::Event;
+use podwalk_engine::step::Step;
+use tonic::{Code, Status};
+
+use crate::node::Node;
+use crate::proto::v1::{self, ContainerEventType};
+use crate::refusal::refuse;
+use crate::service::usage::nanoseconds;
+use crate::told::{Ages, status};
+
+/// The events of a stream that begins now. It ends with an error when its client falls behind: what
+/// it has missed, only a list can tell.
+pub(super) fn told(
+    live: impl Stream<Item = Event> + Send + 'static,
+    engine: Engine,
+    node: Arc<dyn Node>,
+) -> impl Stream<Item = Result<v1::ContainerEventResponse, Status>> + Send + 'static {
+    let told = live.flat_map(move |event| {
+        let view = seen(&engine, &*node, &event);
+        let told: Vec<_> = words(&view, &event)
+            .iter()
+            .map(|word| Ok(response(&engine, &*node, &view, &event, *word)))
+            .collect();
+        stream::iter(told)
+    });
+    let message = "events came faster than they were read: list the pods, and listen anew";
+    told.chain(stream::once(
+        async move { Err(refuse(Code::Aborted, message)) },
+    ))
+}
+
+/// The pod as it was right after the event.
+fn seen(engine: &Engine, node: &dyn Node, event: &Event) -> PodView {
+    let owner = event.pod.owner();
+    let owner_ready = owner.is_none_or(|id| engine.get(id).is_some_and(|owner| owner.ready));
+    node.seen(PodView {
+        ready: event.pod.is_ready() && owner_ready,
+        pod: event.pod.clone(),
+    })
+}
+
+/// A pod on its way up is nobody's yet: it is created when it is started. A sandbox that has exited
+/// was told to be stopped, and is not told so again when it is taken down.
+fn words(view: &PodView, event: &Event) -> &'static [ContainerEventType] {
+    let ended_by_stop = event.what == "undone"
+        && event.detail == Step::Start.to_string()
+        && view.pod.exited.is_none()
+        && view.is_listed();
+    match event.what {
+        "started" => &[
+            ContainerEventType::ContainerCreatedEvent,
+            ContainerEventType::ContainerStartedEvent,
+        ],
+        "exited" => &[ContainerEventType::ContainerStoppedEvent],
+        "undone" if ended_by_stop => &[ContainerEventType::ContainerStoppedEvent],
+        "removed" => &[ContainerEventType::ContainerDeletedEvent],
+        _ => &[],
+    }
+}
+
+fn response(
+    engine: &Engine,
+    node: &dyn Node,
+    view: &PodView,
+    event: &Event,
+    word: ContainerEventType,
+) -> v1::ContainerEventResponse {
+    let ages = Ages::of(engine.list().iter());
+    v1::ContainerEventResponse {
+        container_id: view.pod.id.to_string(),
+        container_event_type: word.into(),
+        created_at: nanoseconds(event.stamp.wall_ns),
+        pod_sandbox_status: Some(status(node, view, &ages)),
+        containers_statuses: Vec::new(),
+    }
+}
