@@ -374,9 +374,12 @@ async fn look(shared: &Shared, id: &str) -> Result<(), Status> {
 async fn collect(shared: Arc<Shared>) {
     let mut relisted = shared.relisted.subscribe();
     let mut last = 0;
-    while let Ok(relist) = relisted.wait_for(|relist| relist.number >= last + COLLECT).await {
-        let (number, listed) = (relist.number, relist.listed.clone());
-        drop(relist);
+    loop {
+        let due = relisted.wait_for(|relist| relist.number >= last + COLLECT);
+        let due = due.await.map(|relist| (relist.number, relist.listed.clone()));
+        let Ok((number, listed)) = due else {
+            return;
+        };
         last = number;
         let wanted: BTreeSet<_> = shared.wanted.borrow().iter().map(|name| uid_of(name)).collect();
         for (uid, sandboxes) in listed.iter() {

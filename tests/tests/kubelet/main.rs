@@ -83,7 +83,7 @@ fn churn(seed: u64, rounds: u64) -> Result<()> {
 }
 
 /// What kubelet believes is true of the node: every pod it wants answers, on an address of its own.
-fn agree(cri: &Cri, kubelet: &Kubelet) -> Result<(u64, u64)> {
+fn agree(cri: &Cri, kubelet: &Kubelet<'_>) -> Result<(u64, u64)> {
     let mut addresses = BTreeSet::new();
     for id in kubelet.running() {
         let told = scene::agrees_with_outside(&inspected(&cri.verbose_status(&id)?)?)?;
