@@ -210,6 +210,11 @@ impl<'a> Kubelet<'a> {
         sandboxes.map(|one| one.id.clone()).collect()
     }
 
+    /// How many pods are wanted.
+    pub(crate) fn wanted(&self) -> usize {
+        self.shared.wanted.borrow().len()
+    }
+
     pub(crate) fn starts(&self) -> u64 {
         self.shared.memory().starts
     }
@@ -345,12 +350,22 @@ async fn start(shared: &Shared, name: &str, attempt: u32, dice: &mut Dice) -> Re
             Ok(ran.into_inner().pod_sandbox_id)
         }
         Err(status) => {
-            let died = [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::DeadlineExceeded];
-            if !died.contains(&status.code()) {
+            if !is_to_be_expected(&status) {
                 shared.accuse(format!("RunPodSandbox of {name}, attempt {attempt}: {status:?}"));
             }
             Err(status)
         }
+    }
+}
+
+/// Whether a start may end so: the daemon has died, or the call was given up; or one start was
+/// interrupted by so many deaths that it was undone. The next one is another.
+fn is_to_be_expected(status: &Status) -> bool {
+    let worn_out = status.message().contains("as often as is allowed");
+    match status.code() {
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => true,
+        Code::Internal => worn_out,
+        _ => false,
     }
 }
 

@@ -57,7 +57,7 @@ fn churn(seed: u64, rounds: u64) -> Result<()> {
         for _ in 0..dice.below(12) {
             kubelet.disturb(&mut dice)?;
         }
-        kubelet.await_relists(dice.below(4))?;
+        kubelet.await_relists(1 + dice.below(8))?;
         dice.spin(20_000);
         scene = scene.restart(End::Kill)?;
         kubelet.check()?;
@@ -91,6 +91,6 @@ fn agree(cri: &Cri, kubelet: &Kubelet<'_>) -> Result<(u64, u64)> {
             ensure!(addresses.insert(address), "{address:?} is two pods'");
         }
     }
-    ensure!(addresses.len() == 2 * PODS, "{addresses:?}");
+    ensure!(addresses.len() == 2 * kubelet.wanted(), "{addresses:?}");
     Ok((kubelet.starts(), kubelet.deaths()))
 }
