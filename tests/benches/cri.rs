@@ -53,13 +53,31 @@ fn run_pod_sandbox_beside_its_parts() -> Result<()> {
         let sum = median_of(Parts::sum);
         let whole = median(whole);
         println!("RunPodSandbox, medians of {STARTS}, with crun and bridge + host-local by exec:");
-        println!("  network namespace, made and pinned  {:>6.2} ms", ms(median_of(|p| p.namespace)));
-        println!("  bridge ADD                          {:>6.2} ms", ms(median_of(|p| p.add)));
-        println!("  bundle, crun create, crun start     {:>6.2} ms", ms(median_of(|p| p.runtime)));
-        println!("  two appends with fdatasync          {:>6.2} ms", ms(median_of(|p| p.barriers)));
+        println!(
+            "  network namespace, made and pinned  {:>6.2} ms",
+            ms(median_of(|p| p.namespace))
+        );
+        println!(
+            "  bridge ADD                          {:>6.2} ms",
+            ms(median_of(|p| p.add))
+        );
+        println!(
+            "  bundle, crun create, crun start     {:>6.2} ms",
+            ms(median_of(|p| p.runtime))
+        );
+        println!(
+            "  two appends with fdatasync          {:>6.2} ms",
+            ms(median_of(|p| p.barriers))
+        );
         println!("  sum of the parts                    {:>6.2} ms", ms(sum));
-        println!("  RunPodSandbox                       {:>6.2} ms", ms(whole));
-        println!("  ratio                               {:>6.2}", whole.as_secs_f64() / sum.as_secs_f64());
+        println!(
+            "  RunPodSandbox                       {:>6.2} ms",
+            ms(whole)
+        );
+        println!(
+            "  ratio                               {:>6.2}",
+            whole.as_secs_f64() / sum.as_secs_f64()
+        );
         scene.close()
     })
 }
@@ -167,17 +185,22 @@ fn status_and_list_under_load() -> Result<()> {
             ids.push(cri.run(pod(&format!("pod-{number}"), 0), "")?);
         }
         let after = resident(pid)?;
-        println!("{PODS} pods are up: {} KiB per pod in the daemon", (after - before) / (PODS as u64 - 1));
+        println!(
+            "{PODS} pods are up: {} KiB per pod in the daemon",
+            (after - before) / (PODS as u64 - 1)
+        );
         for idle in [true, false] {
             let walks = Arc::new(AtomicBool::new(!idle));
             let (mut list, mut status) = (Vec::new(), Vec::new());
             std::thread::scope(|scope| {
                 let walker = scope.spawn(|| walk(scene.client().address(), &walks));
                 let clients: Vec<_> = (0..CLIENTS)
-                    .map(|number| scope.spawn({
-                        let (ids, scene) = (&ids, &scene);
-                        move || client(scene.client().address(), number, ids)
-                    }))
+                    .map(|number| {
+                        scope.spawn({
+                            let (ids, scene) = (&ids, &scene);
+                            move || client(scene.client().address(), number, ids)
+                        })
+                    })
                     .collect();
                 for client in clients {
                     let (lists, statuses) = joined(client.join())?;
@@ -187,8 +210,16 @@ fn status_and_list_under_load() -> Result<()> {
                 walks.store(false, Ordering::Relaxed);
                 joined(walker.join())
             })?;
-            let beside = if idle { "at rest" } else { "beside a pod that goes up and down" };
-            println!("{CLIENTS} clients, {beside}: list {}, status {}", spread(list), spread(status));
+            let beside = if idle {
+                "at rest"
+            } else {
+                "beside a pod that goes up and down"
+            };
+            println!(
+                "{CLIENTS} clients, {beside}: list {}, status {}",
+                spread(list),
+                spread(status)
+            );
         }
         for id in ids {
             cri.stop(&id)?;
@@ -252,7 +283,13 @@ fn median(mut all: Vec<Duration>) -> Duration {
 fn spread(mut all: Vec<Duration>) -> String {
     all.sort();
     let at = |hundredth: usize| ms(all[(all.len() * hundredth / 100).min(all.len() - 1)]);
-    format!("p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms of {}", at(50), at(99), at(100), all.len())
+    format!(
+        "p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms of {}",
+        at(50),
+        at(99),
+        at(100),
+        all.len()
+    )
 }
 
 fn ms(duration: Duration) -> f64 {

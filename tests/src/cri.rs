@@ -191,7 +191,11 @@ pub fn inspected(status: &v1::PodSandboxStatusResponse) -> Result<Value> {
 ///
 /// # Errors
 /// If it was granted, or refused otherwise.
-pub fn refused<T: fmt::Debug>(answer: Result<T, Status>, code: Code, words: &[&str]) -> Result<String> {
+pub fn refused<T: fmt::Debug>(
+    answer: Result<T, Status>,
+    code: Code,
+    words: &[&str],
+) -> Result<String> {
     let status = match answer {
         Ok(granted) => return Err(anyhow!("granted: {granted:?}")),
         Err(status) => status,
@@ -199,7 +203,10 @@ pub fn refused<T: fmt::Debug>(answer: Result<T, Status>, code: Code, words: &[&s
     let message = status.message();
     let says = words.iter().all(|word| message.contains(word));
     if status.code() != code || !says || message.contains(char::is_control) {
-        return Err(anyhow!("{:?}: {message:?} instead of {code:?} with {words:?}", status.code()));
+        return Err(anyhow!(
+            "{:?}: {message:?} instead of {code:?} with {words:?}",
+            status.code()
+        ));
     }
     Ok(message.to_owned())
 }
@@ -217,7 +224,12 @@ pub fn pod(name: &str, attempt: u32) -> v1::PodSandboxConfig {
             attempt,
         }),
         log_directory: format!("/var/log/pods/tests_{name}_{uid}"),
-        labels: [label("name", name), label("namespace", "tests"), label("uid", &uid)].into(),
+        labels: [
+            label("name", name),
+            label("namespace", "tests"),
+            label("uid", &uid),
+        ]
+        .into(),
         linux: Some(v1::LinuxPodSandboxConfig {
             security_context: Some(v1::LinuxSandboxSecurityContext {
                 namespace_options: Some(v1::NamespaceOption {

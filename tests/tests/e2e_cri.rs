@@ -18,7 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const READY: i32 = v1::PodSandboxState::SandboxReady as i32;
 
 fn open() -> Result<(Scene, Cri)> {
-    let scene = Scene::open(&[Bridge::new("net0", "10.77.0.0/24").and("fd77::/64").with_ports()])?;
+    let scene = Scene::open(&[Bridge::new("net0", "10.77.0.0/24")
+        .and("fd77::/64")
+        .with_ports()])?;
     let cri = Cri::at(scene.client().address())?;
     Ok((scene, cri))
 }
@@ -43,7 +45,11 @@ fn kubelet_s_walk_over_one_pod() -> Result<()> {
         let network = seen.network.context("network")?;
         let more = network.additional_ips.iter().map(|one| one.ip.as_str());
         let ips: Vec<_> = [network.ip.as_str()].into_iter().chain(more).collect();
-        let real: Vec<_> = told.addresses.iter().map(|(ip, _)| ip.to_string()).collect();
+        let real: Vec<_> = told
+            .addresses
+            .iter()
+            .map(|(ip, _)| ip.to_string())
+            .collect();
         ensure!(ips == real, "{ips:?} is not {real:?}");
         ensure!(seen.state == READY && seen.runtime_handler.is_empty());
         let options = seen.linux.and_then(|linux| linux.namespaces?.options);
@@ -79,7 +85,10 @@ fn the_status_is_the_same_after_sigkill() -> Result<()> {
         let scene = scene.restart(End::Kill)?;
         let after = cri.status(&id)?;
         ensure!(before == after, "{before:?} became {after:?}");
-        ensure!(cri.run(pod("web", 0), "runc")? == id, "a retry joins after a restart too");
+        ensure!(
+            cri.run(pod("web", 0), "runc")? == id,
+            "a retry joins after a restart too"
+        );
         cri.stop(&id)?;
         // Kubelet asks for the next attempt once it sees one that is not ready.
         let next = cri.run(pod("web", 1), "runc")?;
@@ -99,14 +108,21 @@ fn what_cannot_be_is_refused_with_a_code_and_leaves_nothing() -> Result<()> {
         let (scene, cri) = open()?;
         let handler = cri.run(pod("web", 0), "kta");
         let message = refused_by_name(handler, "kta")?;
-        ensure!(message.contains("crun") && message.contains("runc"), "{message}");
+        ensure!(
+            message.contains("crun") && message.contains("runc"),
+            "{message}"
+        );
         refused(cri.stop(""), Code::InvalidArgument, &["id"])?;
         refused(cri.remove(""), Code::InvalidArgument, &["id"])?;
         refused(cri.status(""), Code::InvalidArgument, &["id"])?;
         // What nobody has is stopped and removed already.
         cri.stop("0123456789abcdef")?;
         cri.remove("0123456789abcdef")?;
-        refused(cri.status("0123456789abcdef"), Code::NotFound, &["0123456789abcdef"])?;
+        refused(
+            cri.status("0123456789abcdef"),
+            Code::NotFound,
+            &["0123456789abcdef"],
+        )?;
         let mut nameless = pod("web", 0);
         nameless.metadata = None;
         refused(cri.run(nameless, ""), Code::InvalidArgument, &["metadata"])?;
@@ -126,7 +142,11 @@ fn what_cannot_be_is_refused_with_a_code_and_leaves_nothing() -> Result<()> {
 /// With either of the codes that clients understand for it.
 fn refused_by_name(answer: Result<String, tonic::Status>, name: &str) -> Result<String> {
     let status = answer.err().context("granted")?;
-    let fits = [Code::InvalidArgument, Code::NotFound, Code::FailedPrecondition];
+    let fits = [
+        Code::InvalidArgument,
+        Code::NotFound,
+        Code::FailedPrecondition,
+    ];
     ensure!(fits.contains(&status.code()), "{status:?}");
     ensure!(status.message().contains(name), "{status:?}");
     Ok(status.message().to_owned())
@@ -146,7 +166,10 @@ fn events_carry_the_status_and_come_after_their_record() -> Result<()> {
             while let Some(event) = events.message().await? {
                 let status = event.pod_sandbox_status.clone().context("no status")?;
                 let metadata = status.metadata.context("no metadata")?;
-                ensure!(metadata.name == "web" && event.container_id == id, "{event:?}");
+                ensure!(
+                    metadata.name == "web" && event.container_id == id,
+                    "{event:?}"
+                );
                 heard.push(event.container_event_type());
                 if heard.last() == Some(&v1::ContainerEventType::ContainerDeletedEvent) {
                     break;
@@ -187,7 +210,11 @@ fn a_pod_has_a_user_namespace_that_owns_its_network() -> Result<()> {
             ..Default::default()
         };
         let linux = config.linux.as_mut().context("linux")?;
-        linux.sysctls = [("net.ipv4.ip_unprivileged_port_start".to_owned(), "80".to_owned())].into();
+        linux.sysctls = [(
+            "net.ipv4.ip_unprivileged_port_start".to_owned(),
+            "80".to_owned(),
+        )]
+        .into();
         let context = linux.security_context.as_mut().context("context")?;
         context.namespace_options = Some(options.clone());
         for handler in ["crun", "runc"] {
@@ -196,7 +223,10 @@ fn a_pod_has_a_user_namespace_that_owns_its_network() -> Result<()> {
             let mapped = std::fs::read_to_string(format!("/proc/{}/uid_map", told.pid))?;
             let mapped: Vec<_> = mapped.split_whitespace().collect();
             ensure!(mapped == ["0", "200000", "65536"], "{mapped:?}");
-            let echoed = cri.status(&id)?.linux.and_then(|linux| linux.namespaces?.options);
+            let echoed = cri
+                .status(&id)?
+                .linux
+                .and_then(|linux| linux.namespaces?.options);
             ensure!(echoed == Some(options.clone()), "{echoed:?}");
             cri.stop(&id)?;
             scene::is_stopped(&told)?;
@@ -215,11 +245,16 @@ fn a_network_that_is_not_ready_is_told_with_its_reason() -> Result<()> {
         let condition = || -> Result<v1::RuntimeCondition> {
             let status = cri.ask(async |mut cri| cri.status(v1::StatusRequest::default()).await)?;
             let conditions = status.status.context("status")?.conditions;
-            let mut found = conditions.into_iter().filter(|one| one.r#type == "NetworkReady");
+            let mut found = conditions
+                .into_iter()
+                .filter(|one| one.r#type == "NetworkReady");
             found.next().context("NetworkReady")
         };
         let told = condition()?;
-        ensure!(!told.status && told.reason == "NetworkPluginNotReady", "{told:?}");
+        ensure!(
+            !told.status && told.reason == "NetworkPluginNotReady",
+            "{told:?}"
+        );
         ensure!(told.message.contains("/etc/cni/net.d"), "{told:?}");
         Bridge::new("net0", "10.77.0.0/24").write(&config.cni_conf_dir, 10)?;
         let ready = wait::until(PATIENCE, || Ok(condition()?.status.then_some(())))?;
@@ -261,8 +296,11 @@ impl Seen {
     /// Where its cgroup is in a hierarchy of version 1.
     fn cgroup(&self, controller: &str) -> Result<std::path::PathBuf> {
         let groups = self.file("cgroup")?;
-        let mut lines = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-        let found = lines.find(|(controllers, _)| controllers.split(',').any(|one| one == controller));
+        let mut lines = groups
+            .lines()
+            .filter_map(|line| line.split_once(':')?.1.split_once(':'));
+        let found =
+            lines.find(|(controllers, _)| controllers.split(',').any(|one| one == controller));
         let (_, path) = found.with_context(|| format!("no {controller} in {groups}"))?;
         // Whole to the sandbox's eyes and to ours: the node is a cgroup namespace.
         let root = std::path::Path::new("/sys/fs/cgroup").join(controller);
@@ -272,8 +310,13 @@ impl Seen {
     /// What a command prints in some of its namespaces.
     fn within(&self, namespaces: &[&str], command: &[&str]) -> Result<String> {
         let mut nsenter = std::process::Command::new("nsenter");
-        nsenter.arg(format!("--target={}", self.pid)).args(namespaces).args(command);
-        Ok(podwalk_tests::outside::output(&mut nsenter)?.trim().to_owned())
+        nsenter
+            .arg(format!("--target={}", self.pid))
+            .args(namespaces)
+            .args(command);
+        Ok(podwalk_tests::outside::output(&mut nsenter)?
+            .trim()
+            .to_owned())
     }
 }
 
@@ -307,12 +350,19 @@ fn what_is_asked_of_the_process_is_what_it_gets() -> Result<()> {
             ensure!(seen.line("Uid")? == ["1234"; 4], "{}", seen.status);
             ensure!(seen.line("Gid")? == ["2345"; 4], "{}", seen.status);
             let groups = seen.line("Groups")?;
-            ensure!(["3456", "4567"].iter().all(|one| groups.contains(one)), "{groups:?}");
+            ensure!(
+                ["3456", "4567"].iter().all(|one| groups.contains(one)),
+                "{groups:?}"
+            );
             ensure!(seen.line("Seccomp")? == ["2"], "a filter, by default");
             ensure!(seen.line("NoNewPrivs")? == ["1"]);
             let root = seen.file("mountinfo")?;
-            let root = root.lines().find(|line| line.split(' ').nth(4) == Some("/"));
-            let options = root.and_then(|line| line.split(' ').nth(5)).context("no root")?;
+            let root = root
+                .lines()
+                .find(|line| line.split(' ').nth(4) == Some("/"));
+            let options = root
+                .and_then(|line| line.split(' ').nth(5))
+                .context("no root")?;
             ensure!(options.split(',').any(|one| one == "ro"), "{options}");
             let port = ["cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"];
             ensure!(seen.within(&["--net"], &port)? == "81");
@@ -352,7 +402,10 @@ fn namespaces_of_the_host_are_the_host_s() -> Result<()> {
         }
         ensure!(together.line("Seccomp")? == ["0"], "{}", together.status);
         // Forgotten, kubelet would start such a pod anew each second.
-        let echoed = cri.status(&shared)?.linux.and_then(|linux| linux.namespaces?.options);
+        let echoed = cri
+            .status(&shared)?
+            .linux
+            .and_then(|linux| linux.namespaces?.options);
         ensure!(echoed == Some(options), "{echoed:?}");
         for id in [own, shared] {
             cri.stop(&id)?;
@@ -368,7 +421,10 @@ fn limits_are_in_the_cgroup_under_the_pod_s_own() -> Result<()> {
         let (scene, cri) = open()?;
         let cases = [
             ("/kubepods/pod-1", "/kubepods/pod-1/"),
-            ("kubepods-pod2.slice", "/kubepods.slice/kubepods-pod2.slice/"),
+            (
+                "kubepods-pod2.slice",
+                "/kubepods.slice/kubepods-pod2.slice/",
+            ),
         ];
         for (parent, path) in cases {
             let mut config = pod("web", 0);

@@ -95,26 +95,85 @@ type Bend = fn(&mut v1::PodSandboxConfig);
 const BAD: [(Bend, &str); 22] = [
     (|config| config.metadata = None, "metadata"),
     (|config| metadata(config).name.clear(), "metadata.name"),
-    (|config| metadata(config).namespace.clear(), "metadata.namespace"),
-    (|config| metadata(config).name = "a\0b".to_owned(), "metadata.name"),
-    (|config| metadata(config).name = "a\nb".to_owned(), "metadata.name"),
-    (|config| metadata(config).uid = "../up".to_owned(), "metadata.uid"),
+    (
+        |config| metadata(config).namespace.clear(),
+        "metadata.namespace",
+    ),
+    (
+        |config| metadata(config).name = "a\0b".to_owned(),
+        "metadata.name",
+    ),
+    (
+        |config| metadata(config).name = "a\nb".to_owned(),
+        "metadata.name",
+    ),
+    (
+        |config| metadata(config).uid = "../up".to_owned(),
+        "metadata.uid",
+    ),
     (|config| config.hostname = "a b".to_owned(), "hostname"),
-    (|config| config.log_directory = "relative".to_owned(), "log_directory"),
-    (|config| config.log_directory = "/a/../b".to_owned(), "log_directory"),
-    (|config| linux(config).cgroup_parent = "/a/../b".to_owned(), "cgroup_parent"),
+    (
+        |config| config.log_directory = "relative".to_owned(),
+        "log_directory",
+    ),
+    (
+        |config| config.log_directory = "/a/../b".to_owned(),
+        "log_directory",
+    ),
+    (
+        |config| linux(config).cgroup_parent = "/a/../b".to_owned(),
+        "cgroup_parent",
+    ),
     (|config| config.labels.extend(many()), "labels"),
-    (|config| _ = config.annotations.insert("k".to_owned(), "\0".to_owned()), "annotations"),
-    (|config| config.dns_config = Some(dns("not-an-address")), "dns_config.servers"),
-    (|config| config.port_mappings = vec![port(70_000)], "port_mappings"),
-    (|config| config.port_mappings = vec![port(80), port(80)], "port_mappings"),
-    (|config| _ = linux(config).sysctls.insert("a b".to_owned(), "1".to_owned()), "sysctls"),
-    (|config| _ = linux(config).sysctls.insert("kernel.panic".to_owned(), "1".to_owned()), "kernel.panic"),
+    (
+        |config| _ = config.annotations.insert("k".to_owned(), "\0".to_owned()),
+        "annotations",
+    ),
+    (
+        |config| config.dns_config = Some(dns("not-an-address")),
+        "dns_config.servers",
+    ),
+    (
+        |config| config.port_mappings = vec![port(70_000)],
+        "port_mappings",
+    ),
+    (
+        |config| config.port_mappings = vec![port(80), port(80)],
+        "port_mappings",
+    ),
+    (
+        |config| {
+            _ = linux(config)
+                .sysctls
+                .insert("a b".to_owned(), "1".to_owned())
+        },
+        "sysctls",
+    ),
+    (
+        |config| {
+            _ = linux(config)
+                .sysctls
+                .insert("kernel.panic".to_owned(), "1".to_owned())
+        },
+        "kernel.panic",
+    ),
     (|config| options(config).network = 77, "network"),
-    (|config| options(config).network = v1::NamespaceMode::Container.into(), "network"),
-    (|config| options(config).userns_options = Some(users(&[(0, 0, 0)])), "userns_options"),
-    (|config| options(config).userns_options = Some(users(&[(0, 1000, 10), (5, 9000, 10)])), "userns_options"),
-    (|config| options(config).userns_options = Some(users(&[])), "userns_options"),
+    (
+        |config| options(config).network = v1::NamespaceMode::Container.into(),
+        "network",
+    ),
+    (
+        |config| options(config).userns_options = Some(users(&[(0, 0, 0)])),
+        "userns_options",
+    ),
+    (
+        |config| options(config).userns_options = Some(users(&[(0, 1000, 10), (5, 9000, 10)])),
+        "userns_options",
+    ),
+    (
+        |config| options(config).userns_options = Some(users(&[])),
+        "userns_options",
+    ),
 ];
 
 fn metadata(config: &mut v1::PodSandboxConfig) -> &mut v1::PodSandboxMetadata {
@@ -197,15 +256,21 @@ fn bent_messages_of_every_method_get_a_code_and_leave_nothing() -> Result<()> {
         let mut dice = Dice::new(seed, 0);
         let id = cri.run(pod("bystander", 0), "")?;
         let samples = samples(&id);
-        let services = [("RuntimeService", &RUNTIME[..]), ("ImageService", &IMAGES[..])];
+        let services = [
+            ("RuntimeService", &RUNTIME[..]),
+            ("ImageService", &IMAGES[..]),
+        ];
         let methods = services.into_iter().flat_map(|(service, methods)| {
-            methods.iter().map(move |method| format!("/runtime.v1.{service}/{method}"))
+            methods
+                .iter()
+                .map(move |method| format!("/runtime.v1.{service}/{method}"))
         });
         for method in methods {
             for _ in 0..BENT {
                 let message = bent(&samples, &mut dice);
                 let answer = call(&cri, &method, message.clone());
-                let silent = matches!(&answer, Err(status) if status.code() == Code::DeadlineExceeded);
+                let silent =
+                    matches!(&answer, Err(status) if status.code() == Code::DeadlineExceeded);
                 ensure!(!silent, "seed {seed}: no answer of {method} to {message:?}");
             }
         }

@@ -331,7 +331,12 @@ async fn stop(shared: &Shared, id: &str) -> Result<(), Status> {
     Ok(())
 }
 
-async fn start(shared: &Shared, name: &str, attempt: u32, dice: &mut Dice) -> Result<String, Status> {
+async fn start(
+    shared: &Shared,
+    name: &str,
+    attempt: u32,
+    dice: &mut Dice,
+) -> Result<String, Status> {
     let request = v1::RunPodSandboxRequest {
         config: Some(cri::pod(name, attempt)),
         runtime_handler: String::new(),
@@ -351,7 +356,9 @@ async fn start(shared: &Shared, name: &str, attempt: u32, dice: &mut Dice) -> Re
         }
         Err(status) => {
             if !is_to_be_expected(&status) {
-                shared.accuse(format!("RunPodSandbox of {name}, attempt {attempt}: {status:?}"));
+                shared.accuse(format!(
+                    "RunPodSandbox of {name}, attempt {attempt}: {status:?}"
+                ));
             }
             Err(status)
         }
@@ -391,12 +398,19 @@ async fn collect(shared: Arc<Shared>) {
     let mut last = 0;
     loop {
         let due = relisted.wait_for(|relist| relist.number >= last + COLLECT);
-        let due = due.await.map(|relist| (relist.number, relist.listed.clone()));
+        let due = due
+            .await
+            .map(|relist| (relist.number, relist.listed.clone()));
         let Ok((number, listed)) = due else {
             return;
         };
         last = number;
-        let wanted: BTreeSet<_> = shared.wanted.borrow().iter().map(|name| uid_of(name)).collect();
+        let wanted: BTreeSet<_> = shared
+            .wanted
+            .borrow()
+            .iter()
+            .map(|name| uid_of(name))
+            .collect();
         for (uid, sandboxes) in listed.iter() {
             let kept = usize::from(wanted.contains(uid));
             let dead = sandboxes.iter().skip(kept).filter(|one| !is_ready(one));
@@ -430,7 +444,12 @@ async fn listen(shared: Arc<Shared>) {
 
 async fn listen_once(shared: &Shared) -> Result<()> {
     let request = v1::GetEventsRequest::default();
-    let mut events = shared.client.clone().get_container_events(request).await?.into_inner();
+    let mut events = shared
+        .client
+        .clone()
+        .get_container_events(request)
+        .await?
+        .into_inner();
     while let Some(event) = events.message().await? {
         let status = event.pod_sandbox_status.as_ref();
         let metadata = status.and_then(|status| status.metadata.as_ref());

@@ -48,7 +48,9 @@ fn scenario_59_kubelet_gets_every_pod_once_over_a_daemon_that_is_killed() -> Res
 
 fn churn(seed: u64, rounds: u64) -> Result<()> {
     let mut dice = Dice::new(seed, 0);
-    let network = Bridge::new("net0", "10.78.0.0/16").and("fd78::/64").with_ports();
+    let network = Bridge::new("net0", "10.78.0.0/16")
+        .and("fd78::/64")
+        .with_ports();
     let mut scene = Scene::open_with(&Config::default(), &[network])?;
     let cri = Cri::at(scene.client().address())?;
     let mut kubelet = Kubelet::begin(&cri, PODS, seed);
@@ -66,7 +68,11 @@ fn churn(seed: u64, rounds: u64) -> Result<()> {
         kubelet.check()?;
         Ok(kubelet.is_settled().then_some(()))
     })?;
-    ensure!(settled.is_some(), "not as wanted: {:#?}", kubelet.unsettled());
+    ensure!(
+        settled.is_some(),
+        "not as wanted: {:#?}",
+        kubelet.unsettled()
+    );
     let (walks, deaths) = agree(&cri, &kubelet)?;
     kubelet.want_nothing();
     let gone = wait::until(PATIENCE, || {

@@ -27,7 +27,10 @@ pub(crate) fn group(items: Vec<PodSandbox>) -> Listed {
     let mut listed = Listed::new();
     for item in items {
         let uid = item.metadata.as_ref().map(|metadata| metadata.uid.clone());
-        listed.entry(uid.unwrap_or_default()).or_default().push(item);
+        listed
+            .entry(uid.unwrap_or_default())
+            .or_default()
+            .push(item);
     }
     for sandboxes in listed.values_mut() {
         sandboxes.sort_by_key(|one| std::cmp::Reverse(one.created_at));
@@ -40,7 +43,10 @@ pub(crate) fn is_ready(sandbox: &PodSandbox) -> bool {
 }
 
 pub(crate) fn attempt(sandbox: &PodSandbox) -> u32 {
-    sandbox.metadata.as_ref().map_or(0, |metadata| metadata.attempt)
+    sandbox
+        .metadata
+        .as_ref()
+        .map_or(0, |metadata| metadata.attempt)
 }
 
 impl Memory {
@@ -49,16 +55,20 @@ impl Memory {
     pub(crate) fn hear(&mut self, listed: &Listed) {
         for (uid, sandboxes) in listed {
             if sandboxes.iter().filter(|one| is_ready(one)).count() > 1 {
-                self.broken.push(format!("two sandboxes of {uid} are ready: {sandboxes:?}"));
+                self.broken
+                    .push(format!("two sandboxes of {uid} are ready: {sandboxes:?}"));
             }
             let attempts: Vec<_> = sandboxes.iter().map(attempt).collect();
             if !attempts.is_sorted_by(|newer, older| newer >= older) {
-                self.broken.push(format!("attempts of {uid} by age: {attempts:?}"));
+                self.broken
+                    .push(format!("attempts of {uid} by age: {attempts:?}"));
             }
             let healthy = sandboxes.iter().filter(|one| !self.down.contains(&one.id));
             let ill: Vec<_> = healthy.filter(|one| !is_ready(one)).collect();
             if !ill.is_empty() {
-                self.broken.push(format!("nobody has stopped these, and they are not ready: {ill:?}"));
+                self.broken.push(format!(
+                    "nobody has stopped these, and they are not ready: {ill:?}"
+                ));
             }
         }
     }
@@ -68,7 +78,9 @@ impl Memory {
         let known = self.addresses.entry(id.to_owned());
         let known = known.or_insert_with(|| address.to_owned());
         if known != address || address.is_empty() {
-            self.broken.push(format!("the address of {id} was {known} and is {address:?}"));
+            self.broken.push(format!(
+                "the address of {id} was {known} and is {address:?}"
+            ));
         }
     }
 }
