@@ -103,7 +103,7 @@ fn the_status_is_the_same_after_sigkill() -> Result<()> {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_a_code_and_leaves_nothing() -> Result<()> {
+fn scenario_37_what_cannot_be_is_refused_and_unknown_ids_are_gone_already() -> Result<()> {
     node::run(Layout::V2, || {
         let (scene, cri) = open()?;
         let handler = cri.run(pod("web", 0), "kta");
@@ -376,7 +376,7 @@ fn what_is_asked_of_the_process_is_what_it_gets() -> Result<()> {
 }
 
 #[test]
-fn namespaces_of_the_host_are_the_host_s() -> Result<()> {
+fn scenario_38_namespaces_of_the_host_are_told_back_as_asked() -> Result<()> {
     node::run(Layout::V2, || {
         let (scene, cri) = open()?;
         let host = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}"));
