@@ -5,20 +5,37 @@ use tonic::{Code, Status};
 
 use crate::config::ConfigError;
 
-/// The most of a message, bytes: it travels in a header, and clients take 8 KiB of those.
-pub const MOST_WORDS: usize = 4096;
+/// The most of a message, bytes as they are sent: in a header, where all but letters, digits and a
+/// few signs are written `%20`. Clients take 8 KiB of headers.
+pub const MOST_WORDS: usize = 6144;
 
 /// A refusal whose message is one line and no longer than [`MOST_WORDS`].
 pub(crate) fn refuse(code: Code, message: impl AsRef<str>) -> Status {
-    let mut line = String::new();
+    refuse_and(code, message, "")
+}
+
+/// The same, with words at its end that are there however long it is.
+fn refuse_and(code: Code, message: impl AsRef<str>, further: &str) -> Status {
+    let room = MOST_WORDS - sent(further) - '…'.len_utf8() * 3;
+    let (mut line, mut length) = (String::new(), 0);
     for letter in message.as_ref().chars() {
-        if line.len() + letter.len_utf8() > MOST_WORDS - '…'.len_utf8() {
+        let letter = if letter.is_control() { ' ' } else { letter };
+        length += sent(letter.encode_utf8(&mut [0; 4]));
+        if length > room {
             line.push('…');
             break;
         }
-        line.push(if letter.is_control() { ' ' } else { letter });
+        line.push(letter);
     }
-    Status::new(code, line)
+    Status::new(code, line + further)
+}
+
+/// How long a text is in a header.
+fn sent(text: &str) -> usize {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:;/()'=".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { 1 } else { 3 })
+        .sum()
 }
 
 /// What a caller may show of a text that he was given.
@@ -36,7 +53,7 @@ pub(crate) fn of_engine(error: &EngineError) -> Status {
         true => "; see: podwalk debts",
         false => "",
     };
-    refuse(code(error), format!("{error}{further}"))
+    refuse_and(code(error), error.to_string(), further)
 }
 
 fn code(error: &EngineError) -> Code {
@@ -66,11 +83,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_one_line_that_fits() {
-        let long = format!("a\nb\0c{}", "ä".repeat(MOST_WORDS));
-        let status = refuse(Code::Internal, long);
-        assert!(status.message().starts_with("a b c") && status.message().ends_with('…'));
-        assert!(status.message().len() <= MOST_WORDS);
+    fn a_message_is_one_line_that_fits_into_a_header() {
+        for long in ["ä".repeat(9000), " ".repeat(9000), "x".repeat(9000)] {
+            let status = refuse_and(Code::Internal, format!("a\nb\0c{long}"), "; see: there");
+            let message = status.message();
+            assert!(message.starts_with("a b c") && message.ends_with("…; see: there"));
+            assert!(sent(message) <= MOST_WORDS, "{}", sent(message));
+            assert!(
+                sent(message) > MOST_WORDS - 20,
+                "no shorter than it must be"
+            );
+        }
         assert_eq!(refuse(Code::Internal, "short").message(), "short");
     }
 

@@ -61,23 +61,24 @@ impl Runtime {
         let begins = |pod: PodId| pod.to_string().starts_with(id);
         let mut found = self.engine.list();
         found.retain(|view| begins(view.pod.id));
-        if found.len() > 1 {
-            let ids: Vec<_> = found.iter().map(|view| view.pod.id.to_string()).collect();
-            let message = format!("'{}' means several pods: {}", shortened(id), ids.join(", "));
-            return Err(refuse(Code::InvalidArgument, message));
-        }
-        if let Some(view) = found.pop() {
-            return Ok(Some(self.node.seen(view)));
-        }
-        let set_aside = self.engine.quarantined().into_iter();
-        match set_aside.map(|(pod, _)| pod).find(|pod| begins(*pod)) {
-            None => Ok(None),
-            Some(pod) => {
+        let mut set_aside = self.engine.quarantined();
+        set_aside.retain(|(pod, _)| begins(*pod));
+        let ids = found.iter().map(|view| view.pod.id);
+        let ids = ids.chain(set_aside.iter().map(|(pod, _)| *pod));
+        let ids: Vec<_> = ids.map(|id| id.to_string()).collect();
+        match (found.pop(), ids.as_slice()) {
+            (_, []) => Ok(None),
+            (Some(view), [_]) => Ok(Some(self.node.seen(view))),
+            (None, [pod]) => {
                 let message = format!(
                     "pod {pod} is in quarantine, for it does not decode: nothing of it is touched \
                      (see: podwalk quarantine show {pod})"
                 );
                 Err(refuse(Code::FailedPrecondition, message))
+            }
+            _ => {
+                let message = format!("'{}' means several pods: {}", shortened(id), ids.join(", "));
+                Err(refuse(Code::InvalidArgument, message))
             }
         }
     }

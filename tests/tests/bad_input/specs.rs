@@ -260,7 +260,7 @@ fn files_with_ports_and_modes_that_cannot_be_granted() -> Result<()> {
                         &["namespace_options.network", "POD or NODE"],
                     ),
                     (network("BRIDGE"), &["BRIDGE", "POD, CONTAINER or NODE"]),
-                    (seccomp, &["Start", "/nonexistent.json"]),
+                    (seccomp, &["Create", "/nonexistent.json"]),
                 ],
             )
         })

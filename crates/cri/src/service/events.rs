@@ -6,6 +6,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use podwalk_engine::Engine;
 use podwalk_engine::engine::PodView;
 use podwalk_engine::event::Event;
+use podwalk_engine::record::Goal;
 use podwalk_engine::step::Step;
 use tonic::{Code, Status};
 
@@ -46,8 +47,10 @@ fn seen(engine: &Engine, node: &dyn Node, event: &Event) -> PodView {
     })
 }
 
-/// A pod on its way up is nobody's yet: it is created when it is started. A sandbox that has exited
-/// was told to be stopped, and is not told so again when it is taken down.
+/// A pod on its way up is nobody's yet: it is created when it is started, and one that never was is
+/// not told to be gone. A sandbox that has exited was told to be stopped, and is not told so again
+/// when it is taken down. A Remove that is answered while something is owed is the end of it, for its
+/// clients.
 fn words(view: &PodView, event: &Event) -> &'static [ContainerEventType] {
     let ended_by_stop = event.what == "undone"
         && event.detail == Step::Start.to_string()
@@ -60,7 +63,10 @@ fn words(view: &PodView, event: &Event) -> &'static [ContainerEventType] {
         ],
         "exited" => &[ContainerEventType::ContainerStoppedEvent],
         "undone" if ended_by_stop => &[ContainerEventType::ContainerStoppedEvent],
-        "removed" => &[ContainerEventType::ContainerDeletedEvent],
+        "removed" if view.is_listed() => &[ContainerEventType::ContainerDeletedEvent],
+        "answered-owing" if view.pod.outlived == Some(Goal::Remove) => {
+            &[ContainerEventType::ContainerDeletedEvent]
+        }
         _ => &[],
     }
 }

@@ -88,10 +88,10 @@ enum Value {
 
 const METRICS: [Described; 13] = [
     Described {
-        name: "container_cpu_usage_nanoseconds_total",
-        help: "CPU time used by the sandbox, nanoseconds",
+        name: "container_cpu_usage_seconds_total",
+        help: "CPU time used by the sandbox, whole seconds: CRI's values are integers",
         kind: v1::MetricType::Counter,
-        value: Value::Pod(|usage| usage.cpu.map(|cpu| cpu.total)),
+        value: Value::Pod(|usage| usage.cpu.map(|cpu| cpu.total / 1_000_000_000)),
     },
     Described {
         name: "container_memory_usage_bytes",
