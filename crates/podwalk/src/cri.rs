@@ -52,10 +52,7 @@ impl Node for Lent {
     }
 
     fn addresses(&self, view: &PodView) -> Vec<IpAddr> {
-        // Version 4 first, as other runtimes do: clients take the first for the pod's.
-        let settings = settings(&self.served.engine, view);
-        let told = [settings.ip_address, settings.global_ipv6_address];
-        told.iter().filter_map(|text| text.parse().ok()).collect()
+        settings(&self.served.engine, view).addresses()
     }
 
     fn inspect(&self, view: &PodView) -> Value {

@@ -138,6 +138,13 @@ pub struct Endpoint {
 }
 
 impl NetworkSettings {
+    /// The addresses of the default network, version 4 first, as other runtimes do: clients take the
+    /// first for the pod's.
+    pub fn addresses(&self) -> Vec<std::net::IpAddr> {
+        let told = [&self.ip_address, &self.global_ipv6_address];
+        told.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
     /// Those of a pod; `owner` is the owner of its network, in mode `pod:`.
     pub fn of(pod: &Pod, owner: Option<&Pod>) -> Self {
         let network = owner.unwrap_or(pod);

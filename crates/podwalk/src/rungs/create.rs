@@ -23,12 +23,13 @@ impl CreateRung {
             podwalk_netns::check_sysctl(name, &self.0.allowed_sysctls)
                 .map_err(|refused| of_sysctl(&refused))?;
         }
-        sandbox::check(spec)?;
         self.0.networks.plan(spec).map(drop)
     }
 
     async fn place(&self, pod: &Pod, intent: &CreateIntent) -> Result<(), StepError> {
         self.check(&intent.spec)?;
+        let spec = intent.spec.clone();
+        blocking(move || sandbox::check(&spec)).await??;
         let Some(path) = path_of(intent.sandbox_key.as_ref()).map(ToOwned::to_owned) else {
             return Ok(());
         };

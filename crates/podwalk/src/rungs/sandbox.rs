@@ -2,7 +2,6 @@
 //! security modules say.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -59,7 +58,7 @@ pub(super) fn prepare(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<Pr
     })
 }
 
-/// What must be there before anything is made for the pod.
+/// What must be there before anything is made for the pod. It may block.
 pub(super) fn check(spec: &PodSpec) -> Result<(), StepError> {
     let security = &spec.security;
     seccomp(&security.seccomp)?;
@@ -98,7 +97,7 @@ fn config(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<SandboxConfig,
         .network
         .as_ref()
         .map(|n| PathBuf::from(&n.sandbox_key));
-    config.addresses = addresses(pod);
+    config.addresses = NetworkSettings::of(pod, None).addresses();
     config.dns = dns(spec);
     config.cgroup_parent = host.handlers.cgroup_parent(&spec.cgroup_parent);
     config.sysctls = runtime_sysctls(host, spec)?;
@@ -159,14 +158,6 @@ fn run(mapping: &IdMapping) -> podwalk_oci::IdMapping {
 fn hostname_of(name: &str) -> String {
     let allowed = |c: char| if c == '_' { '-' } else { c };
     name.chars().map(allowed).take(63).collect()
-}
-
-fn addresses(pod: &Pod) -> Vec<IpAddr> {
-    let settings = NetworkSettings::of(pod, None);
-    [settings.ip_address, settings.global_ipv6_address]
-        .iter()
-        .filter_map(|address| address.parse().ok())
-        .collect()
 }
 
 fn dns(spec: &PodSpec) -> Option<Dns> {
