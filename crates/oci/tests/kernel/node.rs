@@ -313,35 +313,57 @@ fn is_zombie(pid: u32) -> bool {
 
 /// The processes of a runtime for `id`, by their environment.
 pub(crate) fn marked(id: &str) -> Vec<u32> {
-    let mark = format!("{EFFECT}={id}");
-    let has_mark = |pid: &u32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == mark.as_bytes())
-    };
-    processes().filter(has_mark).collect()
+    let looks = processes().map(|pid| (pid, look_at(pid, id)));
+    let marked = looks.filter(|(_, seen)| *seen == Seen::Marked);
+    marked.map(|(pid, _)| pid).collect()
 }
 
 /// Ends the processes of a runtime that outlived their caller, as an owner must before it
 /// probes or deletes.
 pub(crate) fn quiet(id: &str) {
     until("the runtime's processes are gone", || {
-        let left = marked(id);
-        for pid in &left {
+        // One look at each process: one that is between programs in the first of two looks may
+        // be through in the second.
+        let seen: Vec<_> = processes().map(|pid| (pid, look_at(pid, id))).collect();
+        for (pid, _) in seen.iter().filter(|(_, seen)| *seen == Seen::Marked) {
             let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
-        left.is_empty() && !processes().any(is_between_programs)
+        seen.iter().all(|(_, seen)| *seen == Seen::Strange)
     });
 }
 
-/// A process that executes another program shows an empty environment for a moment, and so no
-/// mark: whose it is will be seen in the next look.
-fn is_between_programs(pid: u32) -> bool {
-    let environment = fs::read(format!("/proc/{pid}/environ"));
-    let is_empty = environment.is_ok_and(|environment| environment.is_empty());
-    is_empty && !is_zombie(pid) && command_of(pid) != "pause"
+/// What one look at a process says.
+#[derive(Clone, Copy, PartialEq)]
+enum Seen {
+    /// It is a runtime's.
+    Marked,
+    /// It executes another program, and shows an empty environment for a moment: whose it is will
+    /// be seen in the next look.
+    BetweenPrograms,
+    /// It is none of the runtime's, or has ended.
+    Strange,
+}
+
+fn look_at(pid: u32, id: &str) -> Seen {
+    let mark = format!("{EFFECT}={id}");
+    match fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environment) if environment.is_empty() => {
+            if is_zombie(pid) || command_of(pid) == "pause" {
+                Seen::Strange
+            } else {
+                Seen::BetweenPrograms
+            }
+        }
+        Ok(environment)
+            if environment
+                .split(|byte| *byte == 0)
+                .any(|v| v == mark.as_bytes()) =>
+        {
+            Seen::Marked
+        }
+        _ => Seen::Strange,
+    }
 }
 
 /// Polls a condition, to a deadline that only guards against a hang.

@@ -201,12 +201,14 @@ fn a_directory_that_is_a_file_is_refused_with_its_path() {
 #[test]
 fn a_store_whose_lock_is_never_freed_does_not_hang_the_daemon() {
     let (_dir, mut options) = journal();
-    // sled's own lock, held by somebody who does not know of ours.
-    let held = sled::Config::new()
-        .path(options.sled_dir())
-        .segment_size(SEGMENT_BYTES)
-        .open()
-        .unwrap();
+    // sled's own lock, held by somebody who does not know of ours. He who wrote the journal may
+    // not have let go of it yet.
+    let held = open_sled(
+        &options.sled_dir(),
+        options.cache_bytes,
+        Duration::from_secs(60),
+    )
+    .unwrap();
     options.deadline = Duration::from_millis(200);
     let refused = open(&options).err().expect("refused");
     assert!(
