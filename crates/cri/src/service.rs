@@ -15,7 +15,7 @@ use crate::node::{CgroupDriver, Condition, Node};
 use crate::proto::v1;
 use crate::proto::v1::runtime_service_server::RuntimeService;
 use crate::refusal::{of_config, of_engine, refuse, shortened};
-use crate::told::{Ages, has_labels, listed, status};
+use crate::told::{has_labels, listed, status};
 
 mod events;
 mod usage;
@@ -33,21 +33,12 @@ type Answer<T> = Result<Response<T>, Status>;
 type EventStream = Pin<Box<dyn Stream<Item = Result<v1::ContainerEventResponse, Status>> + Send>>;
 
 impl Runtime {
-    /// All pods, as they are now.
-    fn all(&self) -> (Vec<PodView>, Ages) {
-        let views = self.engine.list();
-        let ages = Ages::of(views.iter());
-        let seen = views.into_iter().map(|view| self.node.seen(view));
-        (seen.collect(), ages)
-    }
-
     /// The pods that clients may see, of those whose id begins so and that have these labels.
-    fn selected(&self, id: &str, labels: &HashMap<String, String>) -> (Vec<PodView>, Ages) {
-        let (mut views, ages) = self.all();
-        views.retain(|view| {
-            view.is_listed() && view.pod.id.to_string().starts_with(id) && has_labels(view, labels)
-        });
-        (views, ages)
+    fn selected(&self, id: &str, labels: &HashMap<String, String>) -> Vec<PodView> {
+        let begins = |pod: PodId| id.is_empty() || pod.to_string().starts_with(id);
+        let mut views = self.engine.list();
+        views.retain(|view| view.is_listed() && begins(view.pod.id) && has_labels(view, labels));
+        views.into_iter().map(|view| self.node.seen(view)).collect()
     }
 
     /// The pod that an id, or the beginning of one, means; `None` if there is none.
@@ -232,9 +223,8 @@ impl RuntimeService for Runtime {
     ) -> Answer<v1::PodSandboxStatusResponse> {
         let request = request.into_inner();
         let view = self.expected(&request.pod_sandbox_id)?;
-        let ages = Ages::of(self.engine.list().iter());
         Ok(Response::new(v1::PodSandboxStatusResponse {
-            status: Some(status(&*self.node, &view, &ages)),
+            status: Some(status(&*self.node, &view)),
             info: info(request.verbose, || self.node.inspect(&view)),
             containers_statuses: Vec::new(),
             timestamp: usage::nanoseconds(self.engine.now().wall_ns),
@@ -246,8 +236,8 @@ impl RuntimeService for Runtime {
         request: Request<v1::ListPodSandboxRequest>,
     ) -> Answer<v1::ListPodSandboxResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        let (views, ages) = self.selected(&filter.id, &filter.label_selector);
-        let mut items: Vec<_> = views.iter().map(|view| listed(view, &ages)).collect();
+        let views = self.selected(&filter.id, &filter.label_selector);
+        let mut items: Vec<_> = views.iter().map(listed).collect();
         if let Some(wanted) = filter.state {
             items.retain(|item| item.state == wanted.state);
         }
@@ -273,7 +263,7 @@ impl RuntimeService for Runtime {
         request: Request<v1::ListPodSandboxStatsRequest>,
     ) -> Answer<v1::ListPodSandboxStatsResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
-        let (views, _) = self.selected(&filter.id, &filter.label_selector);
+        let views = self.selected(&filter.id, &filter.label_selector);
         let mut stats = Vec::new();
         for view in views.iter().filter(|view| view.ready) {
             // One that ends meanwhile has none.
@@ -295,7 +285,7 @@ impl RuntimeService for Runtime {
         &self,
         _: Request<v1::ListPodSandboxMetricsRequest>,
     ) -> Answer<v1::ListPodSandboxMetricsResponse> {
-        let (views, _) = self.selected("", &HashMap::new());
+        let views = self.selected("", &HashMap::new());
         let mut pod_metrics = Vec::new();
         for view in views.iter().filter(|view| view.ready) {
             pod_metrics.extend(usage::metrics(&*self.node, view).await.ok());

@@ -3,41 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use podwalk_engine::engine::PodView;
-use podwalk_engine::id::PodId;
-use podwalk_engine::spec::PodKey;
 
 use crate::node::Node;
 use crate::proto::{metadata, namespace_options, v1};
 
-/// When pods were made, as clients sort them: of one key a later attempt is never older than an
-/// earlier one, whatever the wall clock has done meanwhile.
-pub(crate) struct Ages(BTreeMap<PodId, i64>);
-
-impl Ages {
-    /// Of all pods that there are.
-    pub(crate) fn of<'a>(views: impl Iterator<Item = &'a PodView>) -> Self {
-        let mut by_key: BTreeMap<PodKey, Vec<&PodView>> = BTreeMap::new();
-        for view in views {
-            by_key.entry(view.pod.spec.key()).or_default().push(view);
-        }
-        let mut ages = BTreeMap::new();
-        for mut views in by_key.into_values() {
-            views.sort_by_key(|view| (view.pod.spec.attempt, view.pod.created.wall_ns));
-            let mut last = i64::MIN;
-            for view in views {
-                last = made(view).max(last.saturating_add(1));
-                ages.insert(view.pod.id, last);
-            }
-        }
-        Self(ages)
-    }
-
-    fn age(&self, view: &PodView) -> i64 {
-        self.0.get(&view.pod.id).copied().unwrap_or(made(view))
-    }
-}
-
-/// Nanoseconds since 1970.
+/// When a pod was made, in nanoseconds since 1970. The engine sees to it that a later pod of a key is
+/// never the older one, as clients sort them.
 fn made(view: &PodView) -> i64 {
     i64::try_from(view.pod.created.wall_ns).unwrap_or(i64::MAX)
 }
@@ -54,13 +25,13 @@ fn owned(map: &BTreeMap<String, String>) -> HashMap<String, String> {
 }
 
 /// A pod as a list has it.
-pub(crate) fn listed(view: &PodView, ages: &Ages) -> v1::PodSandbox {
+pub(crate) fn listed(view: &PodView) -> v1::PodSandbox {
     let spec = &view.pod.spec;
     v1::PodSandbox {
         id: view.pod.id.to_string(),
         metadata: Some(metadata(spec)),
         state: state(view).into(),
-        created_at: ages.age(view),
+        created_at: made(view),
         labels: owned(&spec.labels),
         annotations: owned(&spec.annotations),
         runtime_handler: spec.runtime_handler.clone(),
@@ -68,7 +39,7 @@ pub(crate) fn listed(view: &PodView, ages: &Ages) -> v1::PodSandbox {
 }
 
 /// A pod's whole status.
-pub(crate) fn status(node: &dyn Node, view: &PodView, ages: &Ages) -> v1::PodSandboxStatus {
+pub(crate) fn status(node: &dyn Node, view: &PodView) -> v1::PodSandboxStatus {
     let spec = &view.pod.spec;
     let mut addresses = node.addresses(view).into_iter().map(|ip| ip.to_string());
     let network = v1::PodSandboxNetworkStatus {
@@ -82,7 +53,7 @@ pub(crate) fn status(node: &dyn Node, view: &PodView, ages: &Ages) -> v1::PodSan
         id: view.pod.id.to_string(),
         metadata: Some(metadata(spec)),
         state: state(view).into(),
-        created_at: ages.age(view),
+        created_at: made(view),
         network: Some(network),
         linux: Some(v1::LinuxPodSandboxStatus {
             namespaces: Some(namespaces),

@@ -12,7 +12,7 @@ use futures_channel::oneshot;
 
 use crate::clock::{Clock, Stamp};
 use crate::decide::{Facts, Next, Policy, decide};
-use crate::event::{Cursor, Events, Subscription};
+use crate::event::{Cursor, Event, Events, Subscription};
 use crate::id::PodId;
 use crate::pod::{Obituary, Pod, Status};
 use crate::ports::{Durability, Journal, JournalError, Spawn};
@@ -409,6 +409,11 @@ impl Engine {
     /// What happens from now on, and what has happened since a cursor.
     pub fn subscribe(&self, since: Option<Cursor>) -> Subscription {
         self.inner.events.subscribe(since)
+    }
+
+    /// The pod as it was right after an event.
+    pub fn view_after(&self, event: &Event) -> PodView {
+        self.inner.pods().view_of(event.pod.clone())
     }
 
     /// This moment, by the engine's clock.

@@ -387,13 +387,7 @@ async fn events(
 }
 
 fn event_line(served: &Served, event: &Event) -> EventLine {
-    let owner = event.pod.owner();
-    let owner_ready =
-        owner.is_none_or(|owner| served.engine.get(owner).is_some_and(|owner| owner.ready));
-    let view = served.seen(PodView {
-        ready: event.pod.is_ready() && owner_ready,
-        pod: event.pod.clone(),
-    });
+    let view = served.seen(served.engine.view_after(event));
     EventLine {
         cursor: event.cursor.to_string(),
         at: event.stamp.wall_ns,

@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::proto::v1::{self, ContainerEventType};
 use crate::refusal::refuse;
 use crate::service::usage::nanoseconds;
-use crate::told::{Ages, status};
+use crate::told::status;
 
 /// The events of a stream that begins now. It ends with an error when its client falls behind: what
 /// it has missed, only a list can tell.
@@ -24,10 +24,10 @@ pub(super) fn told(
     node: Arc<dyn Node>,
 ) -> impl Stream<Item = Result<v1::ContainerEventResponse, Status>> + Send + 'static {
     let told = live.flat_map(move |event| {
-        let view = seen(&engine, &*node, &event);
+        let view = node.seen(engine.view_after(&event));
         let told: Vec<_> = words(&view, &event)
             .iter()
-            .map(|word| Ok(response(&engine, &*node, &view, &event, *word)))
+            .map(|word| Ok(response(&*node, &view, &event, *word)))
             .collect();
         stream::iter(told)
     });
@@ -35,16 +35,6 @@ pub(super) fn told(
     told.chain(stream::once(
         async move { Err(refuse(Code::Aborted, message)) },
     ))
-}
-
-/// The pod as it was right after the event.
-fn seen(engine: &Engine, node: &dyn Node, event: &Event) -> PodView {
-    let owner = event.pod.owner();
-    let owner_ready = owner.is_none_or(|id| engine.get(id).is_some_and(|owner| owner.ready));
-    node.seen(PodView {
-        ready: event.pod.is_ready() && owner_ready,
-        pod: event.pod.clone(),
-    })
 }
 
 /// A pod on its way up is nobody's yet: it is created when it is started, and one that never was is
@@ -72,18 +62,16 @@ fn words(view: &PodView, event: &Event) -> &'static [ContainerEventType] {
 }
 
 fn response(
-    engine: &Engine,
     node: &dyn Node,
     view: &PodView,
     event: &Event,
     word: ContainerEventType,
 ) -> v1::ContainerEventResponse {
-    let ages = Ages::of(engine.list().iter());
     v1::ContainerEventResponse {
         container_id: view.pod.id.to_string(),
         container_event_type: word.into(),
         created_at: nanoseconds(event.stamp.wall_ns),
-        pod_sandbox_status: Some(status(node, view, &ages)),
+        pod_sandbox_status: Some(status(node, view)),
         containers_statuses: Vec::new(),
     }
 }

@@ -60,7 +60,8 @@ impl Inner {
         self.check_id(&registry, id)?;
         check_holders(&registry, &spec)?;
         check_owner(&registry, &spec)?;
-        let records = self.first_records(id, spec);
+        let now = later_than_its_kin(&registry, &spec, self.clock.now());
+        let records = self.first_records(id, spec, now);
         let (slot, pen) = Slot::new_held(folded(&records)?, hold);
         registry.insert(slot.clone());
         let birth = Some(Birth { records, pen });
@@ -78,14 +79,26 @@ impl Inner {
     }
 
     /// What a pod begins with, in one batch.
-    fn first_records(&self, id: PodId, spec: PodSpec) -> Vec<Entry> {
+    fn first_records(&self, id: PodId, spec: PodSpec, now: Stamp) -> Vec<Entry> {
         let sandbox_key = self.sandbox_key(id, &spec.network);
         let goal = Record::Goal {
             goal: Goal::Run,
             cause: Cause::Request,
         };
         let intent = Intent::Create(Box::new(CreateIntent { spec, sandbox_key }));
-        number(id, 0, self.clock.now(), [goal, Record::Intent(intent)])
+        number(id, 0, now, [goal, Record::Intent(intent)])
+    }
+}
+
+/// Clients sort the pods of a key by when they were made, and take the youngest for the one that
+/// counts: it is the youngest also when the wall clock was set back since the one before it.
+fn later_than_its_kin(registry: &Registry, spec: &PodSpec, now: Stamp) -> Stamp {
+    let key = spec.key();
+    let kin = registry.with_key(&key).map(|slot| slot.pod());
+    let after = kin.map(|pod| pod.created.wall_ns.saturating_add(1)).max();
+    Stamp {
+        wall_ns: now.wall_ns.max(after.unwrap_or(0)),
+        ..now
     }
 }
 

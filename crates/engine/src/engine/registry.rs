@@ -98,7 +98,8 @@ impl Registry {
         self.pods().map(|pod| self.view_of(pod)).collect()
     }
 
-    fn view_of(&self, pod: Arc<Pod>) -> PodView {
+    /// A pod, as it is or was, with its owner as it is.
+    pub(crate) fn view_of(&self, pod: Arc<Pod>) -> PodView {
         let owner_ready = match pod.owner() {
             None => true,
             Some(owner) => self.slot(owner).is_some_and(|slot| slot.pod().is_ready()),

@@ -52,6 +52,33 @@ fn scenario_10_a_retried_request_joins_and_gets_the_same_id() {
     }
 }
 
+/// Of two pods of a key the later one is the younger one, for whoever sorts them by their age.
+#[test]
+fn a_later_pod_of_a_key_is_younger_whatever_the_wall_clock_does() {
+    let (node, engine) = running(Setup::default());
+    let mut ages = Vec::new();
+    let mut begin = |number, attempt, wall_ns| {
+        node.clock.set_wall(wall_ns);
+        let spec = PodSpec {
+            attempt,
+            ..pod_spec("web")
+        };
+        let asked = ask_start(&node, &engine, pod_id(number), spec);
+        let id = node.wait_for(&asked).answer().unwrap().id;
+        ages.push(engine.get(id).unwrap().pod.created.wall_ns);
+        stop(&node, &engine, id).unwrap();
+    };
+    begin(1, 0, 5_000);
+    begin(2, 1, 300);
+    begin(3, 2, 5_000_000);
+    assert!(ages.is_sorted_by(|a, b| a < b), "{ages:?}");
+    assert!(ages[1] < 6_000_000, "no younger than it must be: {ages:?}");
+    assert!(ages[2] >= 5_000_000, "a clock that goes on is believed");
+    // What is gone makes nobody older than he was.
+    remove(&node, &engine, pod_id(1)).unwrap();
+    assert_eq!(engine.get(pod_id(2)).unwrap().pod.created.wall_ns, ages[1]);
+}
+
 /// Scenario 59: also across a restart.
 #[test]
 fn scenario_59_a_retry_after_a_restart_joins_too() {

@@ -4,7 +4,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use podwalk_engine::event::{Event, Subscription};
 use podwalk_engine::ports::Durability;
-use podwalk_engine::step::State;
+use podwalk_engine::step::{NetworkMode, State};
 use podwalk_testkit::sim::{Crash, Ended};
 
 use super::*;
@@ -48,6 +48,28 @@ fn scenario_25_events_tell_the_walk_in_order_each_with_the_pod() {
     assert_eq!(started.pod.state(), State::Started);
     assert!(started.pod.is_ready());
     assert!(!events[6].pod.is_ready());
+}
+
+/// Whoever is told of an event late still sees the pod as it was, with its owner as it is.
+#[test]
+fn a_pod_after_an_event_is_as_it_was_then() {
+    let (node, engine) = running(Setup::default());
+    start_web(&node, &engine);
+    let mut subscription = engine.subscribe(None);
+    let guest = PodSpec {
+        network: NetworkMode::Pod(pod_id(1)),
+        ..pod_spec("guest")
+    };
+    let asked = ask_start(&node, &engine, pod_id(2), guest);
+    node.wait_for(&asked).answer().unwrap();
+    let events = heard(&mut subscription);
+    let ready_after = |event| engine.view_after(event).ready;
+    let started = events.iter().position(|event| event.what == "started");
+    let (before, after) = events.split_at(started.expect("it is started"));
+    assert!(!before.iter().any(ready_after) && after.iter().all(ready_after));
+    assert_eq!(engine.view_after(&after[0]).pod.id, pod_id(2));
+    stop(&node, &engine, pod_id(1)).unwrap();
+    assert!(!after.iter().any(ready_after), "its owner is down");
 }
 
 /// Nobody hears of what a crash could still take back.

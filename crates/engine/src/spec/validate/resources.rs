@@ -27,6 +27,8 @@ pub(super) const OVERHEAD: Fields = Fields {
 
 /// The periods that the kernel takes, microseconds.
 const PERIODS: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
+/// The least quota that the kernel takes, microseconds.
+const LEAST_QUOTA: i64 = 1_000;
 /// What the kernel takes for `oom_score_adj` (`proc_pid_oom_score_adj(5)`).
 const OOM_SCORES: std::ops::RangeInclusive<i32> = -1_000..=1_000;
 
@@ -84,6 +86,13 @@ impl Fields {
 
     fn check_cpu(&self, of: &Resources) -> Result<(), InvalidSpec> {
         self.check_limit("cpu_quota", of.cpu_quota)?;
+        if (1..LEAST_QUOTA).contains(&of.cpu_quota) {
+            refuse(
+                self.named("cpu_quota"),
+                format!("{} microseconds are too few", of.cpu_quota),
+                "1000 or more; -1 or 0 for none",
+            )?;
+        }
         if of.cpu_period == 0 || PERIODS.contains(&of.cpu_period) {
             return Ok(());
         }
@@ -195,8 +204,10 @@ fn is_page_size(text: &str) -> bool {
     size.is_some_and(plain)
 }
 
-/// `controller.file`, in the cgroup's own directory.
+/// `controller.file`, in the cgroup's own directory. What is `cgroup.` is no limit: it moves, freezes
+/// and kills processes, which is the runtime's.
 fn is_cgroup_file(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_');
-    name.contains('.') && name.bytes().all(allowed) && !name.split('.').any(str::is_empty)
+    let has_parts = name.contains('.') && !name.split('.').any(str::is_empty);
+    has_parts && name.bytes().all(allowed) && !name.starts_with("cgroup.")
 }

@@ -29,10 +29,11 @@ fn both_refuse(change: Change, field: &str) {
 
 #[test]
 fn what_the_kernel_takes_is_taken() {
-    let right: [Change; 21] = [
+    let right: [Change; 22] = [
         |_| {},
         |of| of.cpu_shares = u64::MAX,
         |of| of.cpu_quota = -1,
+        |of| of.cpu_quota = 1_000,
         |of| of.cpu_quota = i64::MAX,
         |of| of.cpu_period = 1_000,
         |of| of.cpu_period = 1_000_000,
@@ -66,8 +67,10 @@ fn what_the_kernel_takes_is_taken() {
 
 #[test]
 fn numbers_are_refused_that_are_out_of_range() {
-    let wrong: [(Change, &str); 14] = [
+    let wrong: [(Change, &str); 16] = [
         (|of| of.cpu_quota = -2, "cpu_quota"),
+        (|of| of.cpu_quota = 1, "cpu_quota"),
+        (|of| of.cpu_quota = 999, "cpu_quota"),
         (|of| of.cpu_quota = i64::MIN, "cpu_quota"),
         (|of| of.cpu_period = 1, "cpu_period"),
         (|of| of.cpu_period = 999, "cpu_period"),
@@ -95,7 +98,7 @@ fn numbers_are_refused_that_are_out_of_range() {
 
 #[test]
 fn lists_sizes_and_files_are_refused_that_are_none() {
-    let wrong: [(Change, &str); 27] = [
+    let wrong: [(Change, &str); 29] = [
         (|of| of.cpuset_cpus = "a".to_owned(), "cpuset_cpus"),
         (|of| of.cpuset_cpus = ",".to_owned(), "cpuset_cpus"),
         (|of| of.cpuset_cpus = "1,".to_owned(), "cpuset_cpus"),
@@ -117,6 +120,8 @@ fn lists_sizes_and_files_are_refused_that_are_none() {
         (|of| of.hugepages = pages("2MB\0"), "hugepage_limits"),
         (|of| of.unified = one("", "1"), "unified"),
         (|of| of.unified = one("memory", "1"), "unified"),
+        (|of| of.unified = one("cgroup.procs", "1"), "unified"),
+        (|of| of.unified = one("cgroup.kill", "1"), "unified"),
         (|of| of.unified = one("../memory.high", "1"), "unified"),
         (|of| of.unified = one("memory..high", "1"), "unified"),
         (|of| of.unified = one(".high", "1"), "unified"),
