@@ -69,3 +69,6 @@ impl ImageService for Images {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

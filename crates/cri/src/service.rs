@@ -445,4 +445,4 @@ impl RuntimeService for Runtime {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,20 @@ use super::table::{PATIENCE, Story, Table, at_rest};
 
 /// Asks for the pod of all stories.
 fn start(daemon: &Daemon, handler: &str) -> Result<Heard> {
-    let config = json!({"metadata": {"name": "walker"}});
+    ask_for(daemon, handler, &json!({"metadata": {"name": "walker"}}))
+}
+
+/// The pod of all stories, in a user namespace of its own.
+fn mapped() -> Value {
+    let all = json!([{"container_id": 0, "host_id": 200_000, "length": 65_536}]);
+    let users = json!({"mode": 0, "uids": all, "gids": all});
+    json!({
+        "metadata": {"name": "walker"},
+        "linux": {"security_context": {"namespace_options": {"userns_options": users}}}
+    })
+}
+
+fn ask_for(daemon: &Daemon, handler: &str, config: &Value) -> Result<Heard> {
     let request = json!({"config": config, "runtimeHandler": handler}).to_string();
     call(&daemon.config().socket(), "POST", "/v1/pods", &request)
 }
@@ -18,6 +31,7 @@ fn start(daemon: &Daemon, handler: &str) -> Result<Heard> {
 /// A pod is started, stopped and removed.
 pub(super) struct Walk {
     handler: &'static str,
+    mapped: bool,
     /// How many of the three were granted.
     granted: usize,
 }
@@ -26,7 +40,16 @@ impl Walk {
     pub(super) fn of(handler: &'static str) -> Self {
         Self {
             handler,
+            mapped: false,
             granted: 0,
+        }
+    }
+
+    /// The same in a user namespace.
+    pub(super) fn mapped(handler: &'static str) -> Self {
+        Self {
+            mapped: true,
+            ..Self::of(handler)
         }
     }
 }
@@ -46,6 +69,7 @@ impl Story for Walk {
         ];
         for verb in verbs {
             let heard = match verb {
+                None if self.mapped => ask_for(daemon, self.handler, &mapped())?,
                 None => start(daemon, self.handler)?,
                 Some((method, path)) => call(&socket, method, path, "")?,
             };

@@ -12,6 +12,8 @@ use crate::error::{ErrorKind, StepError};
 use crate::fixture::{Story, failed, goal as wants, pod_id as id_of, spec as spec_of, undone};
 use crate::record::Direction;
 
+mod rungs;
+
 /// The answer at a decision: none, ok, or the error's kind.
 fn answer(story: &Story, next: &Next, wanted: Wanted) -> Option<Result<(), EngineErrorKind>> {
     let answer = verdict(&story.pod(), next, false, wanted)?;

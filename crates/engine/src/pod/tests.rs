@@ -217,3 +217,58 @@ fn an_exit_is_known_with_its_code_and_the_first_one_stays() {
     assert!(!story.pod().is_started() && !story.pod().is_ready());
     assert_eq!(story.pod().status(Step::ConfigureCni), Status::Done);
 }
+
+/// What a reboot has left to be released is owed, tried or not.
+#[test]
+fn what_is_owed_is_counted() {
+    let cni = |attachments| Story::new(NetworkMode::Cni, attachments).started();
+    let count = |story: &Story| story.pod().count_owed();
+    assert_eq!(count(&cni(3)), 0, "a pod that is up owes nothing");
+    let stopping = cni(3)
+        .then(goal(Goal::Stop))
+        .then(undone(Step::Start, None))
+        .then(failed(Step::ConfigureCni, Direction::Down, Some(1)));
+    assert_eq!(count(&stopping), 1);
+    let reboot = Observation::Rebooted {
+        from: boot(1),
+        last_record_ns: 0,
+        cni_may_be_back: false,
+    };
+    let rebooted = cni(3).observes(reboot.clone());
+    assert_eq!(count(&rebooted), 3);
+    let tried = rebooted.then(failed(Step::ConfigureCni, Direction::Down, Some(1)));
+    assert_eq!(count(&tried), 3, "one of them is a debt now");
+    let paid = tried
+        .then(undone(Step::ConfigureCni, Some(2)))
+        .then(undone(Step::ConfigureCni, Some(1)));
+    assert_eq!(count(&paid), 1);
+    let all = paid
+        .then(undone(Step::ConfigureCni, Some(0)))
+        .then(undone(Step::ConfigureCni, None));
+    assert_eq!(count(&all), 0);
+    assert_eq!(count(&Story::new(NetworkMode::Host, 0).started()), 0);
+}
+
+#[test]
+fn a_plan_supposes_that_a_new_sandbox_lives() {
+    let exited = Observation::Exited { code: Some(1) };
+    let mut pod = Story::new(NetworkMode::Cni, 1)
+        .started()
+        .observes(exited)
+        .pod();
+    pod.suppose(Step::ConfigureCni, Status::Done);
+    assert!(pod.exited.is_some(), "another step says nothing of it");
+    pod.suppose(Step::Start, Status::Maybe);
+    assert_eq!(pod.exited, None);
+}
+
+/// People read the configuration that a pod was attached with; programs get the bytes back.
+#[test]
+fn a_conflist_is_text_in_json() {
+    let mut planned = planned(1).remove(0);
+    planned.conflist = br#"{"name":"blue"}"#.to_vec();
+    let json = serde_json::to_value(&planned).unwrap();
+    assert_eq!(json["conflist"], r#"{"name":"blue"}"#);
+    let read: crate::record::PlannedAttachment = serde_json::from_value(json).unwrap();
+    assert_eq!(read, planned);
+}

@@ -51,6 +51,10 @@ fn each_pod_gets_its_verdict() {
         (cni().started(), Verdict::Adopt),
         (cni().up_to(Step::MountNetns), Verdict::Resume),
         (cni(), Verdict::Resume),
+        (
+            cni().up_to(Step::ConfigureCni).begins(Step::Start),
+            Verdict::Resume,
+        ),
         (cni().started().then(goal(Goal::Stop)), Verdict::Descend),
         (cni().started().stopped(), Verdict::Rest),
         (

@@ -262,14 +262,26 @@ fn a_network_is_shared_while_its_owner_is_started() {
         [Thing::RuntimeState, Thing::Sandbox]
     );
     // Neither a guest nor a pod of the host's network owns one.
-    start(&node, &engine, pod_id(3), guest_of(pod_id(2))).unwrap_err();
+    let mut of_guest = guest_of(pod_id(2));
+    of_guest.name = "guest-of-a-guest".to_owned();
+    let refused = start(&node, &engine, pod_id(3), of_guest).unwrap_err();
+    assert_eq!(refused, EngineError::OwnerNotStarted { owner: pod_id(2) });
+    let mut on_host = pod_spec("on-host");
+    on_host.network = NetworkMode::Host;
+    start(&node, &engine, pod_id(5), on_host).unwrap();
+    let mut of_host = guest_of(pod_id(5));
+    of_host.name = "guest-of-the-host".to_owned();
+    let refused = start(&node, &engine, pod_id(3), of_host).unwrap_err();
+    assert_eq!(refused, EngineError::OwnerNotStarted { owner: pod_id(5) });
+    remove(&node, &engine, pod_id(5)).unwrap();
 
     stop(&node, &engine, pod_id(1)).unwrap();
     assert!(!view(&engine, pod_id(2)).ready, "its network is gone");
     assert!(is_listed(&engine, pod_id(2)));
     let mut late = guest_of(pod_id(1));
     late.name = "late".to_owned();
-    start(&node, &engine, pod_id(4), late).unwrap_err();
+    let refused = start(&node, &engine, pod_id(4), late).unwrap_err();
+    assert_eq!(refused, EngineError::OwnerNotStarted { owner: pod_id(1) });
     remove(&node, &engine, pod_id(2)).unwrap();
     remove(&node, &engine, pod_id(1)).unwrap();
     nothing_left(&node, &engine);

@@ -178,3 +178,13 @@ fn an_end_that_is_too_large_to_be_recorded_is_a_failed_step() {
         nothing_left(&node, &engine);
     }
 }
+
+#[test]
+fn the_engine_says_whether_it_takes_in_new_pods() {
+    let (node, engine) = running(Setup::default());
+    assert_eq!(engine.admits(), Ok(()));
+    node.journal.refuse(refusal(0, None, full()));
+    assert_eq!(engine.admits(), Err(full()));
+    node.journal.refuse(None);
+    assert_eq!(engine.admits(), Ok(()));
+}

@@ -461,6 +461,10 @@ fn scenario_11_a_pod_that_does_not_fold_stays_behind_alone() {
         "nothing of it is touched"
     );
     assert_eq!(node.journal.contents().pods.len(), 2, "its bytes are kept");
+    engine.leave_quarantine(pod_id(1));
+    assert_eq!(engine.quarantined(), quarantined, "another one was dropped");
+    engine.leave_quarantine(pod_id(2));
+    assert_eq!(engine.quarantined(), []);
 }
 
 #[test]

@@ -286,3 +286,24 @@ fn pods_are_found_by_id_prefix_or_name() {
         assert_eq!(found(nobody), [], "{nobody}");
     }
 }
+
+/// The records of a pod are those in the journal, and the last thousand pods that are gone are known.
+#[test]
+fn what_was_is_told_while_it_is_known() {
+    let (node, engine) = running(Setup::default());
+    start_web(&node, &engine);
+    let asked = engine.clone();
+    let records = node.run(async move { asked.records(pod_id(1)).await });
+    let (_, kept) = node.journal.contents().pods.remove(0);
+    assert_eq!(records.answer().unwrap(), kept);
+    remove(&node, &engine, pod_id(1)).unwrap();
+    for number in 2..=1_001 {
+        // So many points are no endless walk.
+        node.arm(None);
+        start(&node, &engine, pod_id(number), pod_spec("web")).unwrap();
+        remove(&node, &engine, pod_id(number)).unwrap();
+    }
+    let graves = engine.graves();
+    assert_eq!(graves.len(), 1_000);
+    assert_eq!(graves[0].pod.id, pod_id(2), "the oldest is forgotten");
+}
