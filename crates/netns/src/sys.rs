@@ -137,7 +137,8 @@ pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(watched?)
 }
 
-/// Makes `command`'s child join a cgroup between fork and exec, by writing to its `cgroup.procs`.
+/// Makes `command`'s child join a cgroup between fork and exec, by writing to the file that it is
+/// joined by.
 ///
 /// From fork until it has joined the child dies with its parent, so that there is no moment at
 /// which it can outlive the parent without being findable. At exec nothing of that is left: the

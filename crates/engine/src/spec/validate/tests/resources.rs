@@ -156,13 +156,21 @@ fn what_is_long_is_refused_by_its_size() {
 /// A limit is eight bytes beside its size.
 #[test]
 fn each_limit_of_huge_pages_counts_with_its_number() {
-    let sized = |count: u32| {
-        let mut spec = valid();
+    let pages = |count: u32| {
         let size = |number| (format!("{number}KB"), 0);
-        spec.resources.hugepages = (100_000..100_000 + count).map(size).collect();
+        (100_000..100_000 + count).map(size).collect()
+    };
+    let sized = |own, overhead| {
+        let mut spec = valid();
+        spec.resources.hugepages = pages(own);
+        spec.overhead.hugepages = pages(overhead);
         spec.validate()
     };
     // Each is eight bytes of text, eight of its length, eight of the limit.
-    assert_eq!(sized(10_000), Ok(()));
-    assert_eq!(sized(11_000).unwrap_err().field, largest());
+    for (own, overhead) in [(10_000, 0), (0, 10_000), (5_000, 5_000)] {
+        assert_eq!(sized(own, overhead), Ok(()));
+        let more = (own * 11 / 10, overhead * 11 / 10);
+        assert!(sized(more.0, more.1).is_err(), "{more:?}");
+    }
+    assert_eq!(sized(11_000, 0).unwrap_err().field, largest());
 }

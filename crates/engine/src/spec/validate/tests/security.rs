@@ -106,6 +106,15 @@ fn mappings_are_taken_up_to_their_limits() {
     }
 }
 
+/// Groups and mappings are counted one beside the other.
+#[test]
+fn many_groups_may_be_mapped() {
+    let each: Vec<_> = (0..340).map(|id| run(id, id + 1_000, 1)).collect();
+    let mut spec = mapped(&each);
+    spec.security.supplemental_groups = (0..340).collect();
+    assert_eq!(spec.validate(), Ok(()));
+}
+
 #[test]
 fn mappings_are_refused_that_the_kernel_would_refuse() {
     let too_many: Vec<_> = (0..341).map(|id| run(id, id, 1)).collect();
