@@ -95,9 +95,11 @@ fn ended(pod: &Pod) -> EngineError {
     }
 }
 
+/// Nothing is wrong with the pod as far as anybody knows: another start may well come through.
 fn exhausted() -> crate::error::StepError {
     crate::error::StepError::new(
-        crate::error::ErrorKind::Failed,
+        crate::error::ErrorKind::Retry,
         "it was interrupted and begun anew as often as is allowed",
     )
+    .remedy("see why the daemon was restarted so often, then start the pod anew")
 }

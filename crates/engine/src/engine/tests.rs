@@ -71,6 +71,28 @@ fn a_start_is_answered_when_the_sandbox_runs_or_has_exited() {
     assert_eq!(answer(&below, &Next::Rest, Wanted::Running), None);
 }
 
+/// Another start may come through, so that a client is told to try again.
+#[test]
+fn a_start_that_was_interrupted_too_often_may_be_tried_again() {
+    let cause = Cause::AttemptsExhausted {
+        step: Step::MountNetns,
+    };
+    let turned_down = Record::Goal {
+        goal: Goal::Remove,
+        cause,
+    };
+    let story = Story::new(NetworkMode::Cni, 1)
+        .begins(Step::MountNetns)
+        .then(turned_down);
+    let error = buried(&story.pod(), Wanted::Running).unwrap_err();
+    assert_eq!(error.kind(), EngineErrorKind::Retry);
+    let told = error.to_string();
+    assert!(
+        told.contains("MountNetns") && told.contains("start the pod anew"),
+        "{told}"
+    );
+}
+
 #[test]
 fn a_step_is_answered_with_all_below_it() {
     let there = Story::new(NetworkMode::Cni, 1).up_to(Step::ReadyNetwork);

@@ -266,3 +266,55 @@ fn a_lock_that_is_held_is_told_from_any_other_refusal() {
     )));
     assert!(!is_lock_held(&ErrorKind::PermissionDenied.into()));
 }
+
+/// A file on a directory's path is neither absent nor readable.
+#[test]
+fn what_is_not_there_is_none_and_what_cannot_be_read_is_an_error() {
+    let dir = TempDir::new().unwrap();
+    assert!(refuse_blobs(dir.path()).is_ok());
+    assert!(open_data(dir.path()).unwrap().is_none());
+    fs::write(dir.path().join("db"), b"").unwrap();
+    assert!(open_data(dir.path()).unwrap().is_some());
+    let no_directory = dir.path().join("db");
+    for error in [
+        refuse_blobs(&no_directory).unwrap_err(),
+        open_data(&no_directory).unwrap_err(),
+    ] {
+        assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn an_opening_that_needs_more_room_than_there_is_is_refused() {
+    let dir = TempDir::new().unwrap();
+    assert!(require_space(dir.path(), Some(0)).is_ok());
+    let refused = require_space(dir.path(), Some(u64::MAX / 2)).unwrap_err();
+    assert!(
+        matches!(&refused, OpenError::NoSpace { free, needed, .. } if free < needed),
+        "{refused:?}"
+    );
+}
+
+/// A path of one name has no parent that could be opened.
+#[test]
+fn what_is_synced_must_be_there() {
+    let sled_dir = TempDir::new().unwrap();
+    let here = Path::new("src");
+    assert!(here.is_dir(), "the crate's own directory");
+    let missing = sync_all(here, sled_dir.path()).unwrap_err();
+    assert!(missing.to_string().contains("conf"), "{missing}");
+    for name in ["conf", "db"] {
+        fs::write(sled_dir.path().join(name), b"").unwrap();
+    }
+    sync_all(here, sled_dir.path()).unwrap();
+}
+
+/// Only a lock is waited for.
+#[test]
+fn an_error_that_stays_is_told_at_once() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let refused = open_sled(&file, 4 << 20, Duration::MAX).unwrap_err();
+    assert!(matches!(refused, sled::Error::Io(_)), "{refused:?}");
+}

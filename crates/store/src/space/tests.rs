@@ -20,6 +20,8 @@ fn only_a_full_disk_is_a_full_disk() {
 fn a_new_journal_needs_more_than_a_small_one_and_less_than_a_huge_one() {
     assert!(needed_to_open(None) > needed_to_open(Some(34 << 20)));
     assert!(needed_to_open(None) < needed_to_open(Some(4 << 30)));
+    // sled's segments are half a MiB.
+    assert!(needed_to_open(Some(0)) > 1 << 20);
 }
 
 #[test]
