@@ -1,5 +1,5 @@
 use super::*;
-use crate::service::tests::Lent;
+use crate::service::tests::{Lent, nothing};
 
 fn images() -> Images {
     Images {
@@ -14,12 +14,12 @@ fn answered<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Resul
 #[test]
 fn there_are_none_and_what_is_not_there_is_removed() {
     let images = images();
-    let listed = answered(images.list_images(Request::default())).unwrap();
+    let listed = answered(images.list_images(nothing())).unwrap();
     assert!(listed.images.is_empty());
-    let status = answered(images.image_status(Request::default())).unwrap();
+    let status = answered(images.image_status(nothing())).unwrap();
     assert_eq!(status.image, None);
-    answered(images.remove_image(Request::default())).unwrap();
-    let refused = answered(images.pull_image(Request::default())).unwrap_err();
+    answered(images.remove_image(nothing())).unwrap();
+    let refused = answered(images.pull_image(nothing())).unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
     assert!(refused.message().contains("no images yet"), "{refused:?}");
 }
@@ -27,11 +27,11 @@ fn there_are_none_and_what_is_not_there_is_removed() {
 /// Kubelet looks for an image file system before it is ready.
 #[test]
 fn the_image_file_system_is_the_state_directory_s() {
-    let told = answered(images().image_fs_info(Request::default())).unwrap();
+    let told = answered(images().image_fs_info(nothing())).unwrap();
     let [of_images] = &told.image_filesystems[..] else {
         panic!("{told:?}");
     };
-    assert_eq!(told.container_filesystems, [of_images.clone()]);
+    assert_eq!(told.container_filesystems, told.image_filesystems);
     let place = of_images.fs_id.as_ref().unwrap();
     assert_eq!(place.mountpoint, "/var/lib/podwalk");
     assert!(of_images.timestamp > 0);

@@ -229,6 +229,6 @@ fn id_filter(id: &str) -> v1::PodSandboxFilter {
     }
 }
 
-fn nothing<T: Default>() -> Request<T> {
+pub(crate) fn nothing<T: Default>() -> Request<T> {
     Request::new(T::default())
 }

@@ -235,8 +235,54 @@ fn scenario_36_a_failed_start_names_its_cause_and_then_what_it_owes() {
         )
     );
     assert_eq!(told.kind(), EngineErrorKind::Environment);
+    assert!(told.names_debt());
     let gone = buried(&story.pod(), Wanted::Running).unwrap_err();
     assert!(gone.to_string().contains("no plugin 'bridge'"));
+}
+
+#[test]
+fn a_debt_is_named_where_there_is_one() {
+    let id = id_of(1);
+    let failed = EngineError::StartFailed {
+        id,
+        step: Step::Start,
+        error: StepError::new(ErrorKind::Failed, "no"),
+        afterwards: Vec::new(),
+    };
+    assert!(!failed.names_debt());
+    assert!(!EngineError::Stopped { id }.names_debt());
+    let debts = owing(Goal::Stop).pod().owed();
+    assert!(EngineError::Owes { id, debts }.names_debt());
+}
+
+/// Design, section 3, rules 5 and 7, and section 4.
+#[test]
+fn a_pod_is_seen_as_long_as_its_clients_have_to_do_with_it() {
+    let cni = || Story::new(NetworkMode::Cni, 1);
+    let seen = |story: &Story| {
+        let pod = Arc::new(story.pod());
+        PodView { pod, ready: false }.is_listed()
+    };
+    assert!(!seen(&cni().up_to(Step::ConfigureCni)), "on its way up");
+    assert!(seen(&cni().started()));
+    assert!(seen(&cni().started().then(wants(Goal::Stop))));
+    let removing = cni().started().then(wants(Goal::Remove));
+    assert!(seen(&removing), "asked to go, and not gone yet");
+    let outlived = Observation::Outlived { goal: Goal::Remove };
+    assert!(!seen(&owing(Goal::Remove).observes(outlived)));
+    let failed_start = cni()
+        .up_to(Step::ReadyNetwork)
+        .begins(Step::ConfigureCni)
+        .then(Record::Goal {
+            goal: Goal::Remove,
+            cause: Cause::StartFailed {
+                step: Step::ConfigureCni,
+                error: StepError::new(ErrorKind::Failed, "no"),
+            },
+        });
+    assert!(!seen(&failed_start), "it never was anybody's");
+    let owes = failed_start.then(failed(Step::ConfigureCni, Direction::Down, Some(0)));
+    assert!(seen(&owes), "it is there as long as it owes");
 }
 
 #[test]

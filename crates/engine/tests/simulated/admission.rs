@@ -52,6 +52,20 @@ fn scenario_10_a_retried_request_joins_and_gets_the_same_id() {
     }
 }
 
+/// One attempt that goes takes nothing of the next one along.
+#[test]
+fn a_key_leads_to_its_pod_when_an_earlier_attempt_is_removed() {
+    let (node, engine) = running(Setup::default());
+    start_web(&node, &engine);
+    stop(&node, &engine, pod_id(1)).unwrap();
+    let next = start(&node, &engine, pod_id(2), pod_spec("web")).unwrap();
+    assert_eq!((next.id, next.joined), (pod_id(2), false));
+    remove(&node, &engine, pod_id(1)).unwrap();
+    let again = start(&node, &engine, pod_id(3), pod_spec("web")).unwrap();
+    assert_eq!((again.id, again.joined), (pod_id(2), true));
+    nothing_wrong(&node, &engine);
+}
+
 /// Of two pods of a key the later one is the younger one, for whoever sorts them by their age.
 #[test]
 fn a_later_pod_of_a_key_is_younger_whatever_the_wall_clock_does() {

@@ -231,9 +231,14 @@ fn what_has_become_long_is_folded_into_a_snapshot() {
     node.faults
         .add(Fault::for_ever(Step::ConfigureCni, Site::Undo, fail));
     stop(&node, &engine, pod_id(1)).unwrap_err();
-    for _ in 0..500 {
+    let mut longest = 0;
+    for turn in 0..500 {
         node.pass(std::time::Duration::from_secs(61));
+        if (200..300).contains(&turn) {
+            longest = longest.max(node.journal.contents().pods[0].1.len());
+        }
     }
+    assert!(longest > 60, "a snapshot for only {longest} records");
     let debt = view(&engine, pod_id(1)).pod.debts[0].clone();
     assert!(debt.attempts > 400, "{debt:?}");
     let (_, entries) = &node.journal.contents().pods[0];

@@ -52,7 +52,7 @@ impl Group {
             Some(file) => Some(file),
             None => open(PROCS)?,
         };
-        let gone = || Error::cgroup("open", &self.path.join(PROCS), ErrorKind::NotFound.into());
+        let gone = || Error::cgroup("open", &self.path.join(PROCS), ErrorKind::NotFound);
         file.map(OwnedFd::from).ok_or_else(gone)
     }
 
