@@ -60,6 +60,9 @@ pub struct Handler {
     pub name: String,
     /// Pods may have a user namespace of their own.
     pub user_namespaces: bool,
+    /// Its program is there now. One that is not is named to nobody who chooses, and fails when it is
+    /// used.
+    pub is_present: bool,
 }
 
 /// How a parent cgroup is named.

@@ -132,6 +132,20 @@ fn gone_is_done(end: Result<(), EngineError>) -> Result<(), Status> {
     }
 }
 
+/// An address and the length of its prefix. None at all is how kubelet says that it knows none.
+fn is_range(text: &str) -> bool {
+    let parts = text.split_once('/');
+    let fits = parts.is_some_and(|(address, length)| {
+        let most = match address.parse() {
+            Ok(std::net::IpAddr::V4(_)) => 32,
+            Ok(std::net::IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        length.parse::<u8>().is_ok_and(|length| length <= most)
+    });
+    text.is_empty() || fits
+}
+
 /// What there will be one day.
 fn no_containers<T>(what: &str) -> Answer<T> {
     let message = format!("{what} is not there yet: podwalk runs pods without containers");
@@ -143,6 +157,16 @@ fn no_container<T>(id: &str) -> Answer<T> {
         Code::NotFound,
         format!("no container '{}'", shortened(id)),
     ))
+}
+
+/// The sandbox's pid is also where users of other runtimes look for it.
+fn with_pid(mut inspected: serde_json::Value) -> serde_json::Value {
+    let pid = inspected["sandbox"]["pid"].take();
+    if pid.is_u64() {
+        inspected["sandbox"]["pid"] = pid.clone();
+        inspected["pid"] = pid;
+    }
+    inspected
 }
 
 fn info(verbose: bool, value: impl FnOnce() -> serde_json::Value) -> HashMap<String, String> {
@@ -225,7 +249,7 @@ impl RuntimeService for Runtime {
         let view = self.expected(&request.pod_sandbox_id)?;
         Ok(Response::new(v1::PodSandboxStatusResponse {
             status: Some(status(&*self.node, &view)),
-            info: info(request.verbose, || self.node.inspect(&view)),
+            info: info(request.verbose, || with_pid(self.node.inspect(&view))),
             containers_statuses: Vec::new(),
             timestamp: usage::nanoseconds(self.engine.now().wall_ns),
         }))
@@ -304,7 +328,8 @@ impl RuntimeService for Runtime {
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
         let conditions = self.conditions().await;
         let handlers = self.node.handlers().into_iter();
-        let handlers = handlers.map(|handler| v1::RuntimeHandler {
+        let present = handlers.filter(|handler| handler.is_present);
+        let handlers = present.map(|handler| v1::RuntimeHandler {
             name: handler.name,
             features: Some(v1::RuntimeHandlerFeatures {
                 recursive_read_only_mounts: false,
@@ -341,6 +366,14 @@ impl RuntimeService for Runtime {
     ) -> Answer<v1::UpdateRuntimeConfigResponse> {
         let config = request.into_inner().runtime_config.unwrap_or_default();
         if let Some(network) = config.network_config {
+            if !network.pod_cidr.split(',').all(is_range) {
+                let message = format!(
+                    "runtime_config.network_config.pod_cidr: '{}' is no range of addresses (for \
+                     example 10.244.0.0/24)",
+                    shortened(&network.pod_cidr)
+                );
+                return Err(refuse(Code::InvalidArgument, message));
+            }
             self.node.set_pod_cidr(shortened(&network.pod_cidr));
         }
         Ok(Response::new(v1::UpdateRuntimeConfigResponse {}))

@@ -24,12 +24,22 @@ fn owned(map: &BTreeMap<String, String>) -> HashMap<String, String> {
     map.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
+/// Who a pod is. Clients refuse a pod without a uid, as `podwalk run` makes them: its id stands there,
+/// which is as unique.
+fn identity(view: &PodView) -> v1::PodSandboxMetadata {
+    let mut told = metadata(&view.pod.spec);
+    if told.uid.is_empty() {
+        told.uid = view.pod.id.to_string();
+    }
+    told
+}
+
 /// A pod as a list has it.
 pub(crate) fn listed(view: &PodView) -> v1::PodSandbox {
     let spec = &view.pod.spec;
     v1::PodSandbox {
         id: view.pod.id.to_string(),
-        metadata: Some(metadata(spec)),
+        metadata: Some(identity(view)),
         state: state(view).into(),
         created_at: made(view),
         labels: owned(&spec.labels),
@@ -51,7 +61,7 @@ pub(crate) fn status(node: &dyn Node, view: &PodView) -> v1::PodSandboxStatus {
     };
     v1::PodSandboxStatus {
         id: view.pod.id.to_string(),
-        metadata: Some(metadata(spec)),
+        metadata: Some(identity(view)),
         state: state(view).into(),
         created_at: made(view),
         network: Some(network),
@@ -69,7 +79,7 @@ pub(crate) fn attributes(view: &PodView) -> v1::PodSandboxAttributes {
     let spec = &view.pod.spec;
     v1::PodSandboxAttributes {
         id: view.pod.id.to_string(),
-        metadata: Some(metadata(spec)),
+        metadata: Some(identity(view)),
         labels: owned(&spec.labels),
         annotations: owned(&spec.annotations),
     }

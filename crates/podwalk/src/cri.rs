@@ -69,6 +69,7 @@ impl Node for Lent {
             .map(|name| Handler {
                 name: name.to_owned(),
                 user_namespaces: self.served.handlers.has_user_namespaces(name),
+                is_present: self.served.handlers.is_present(name),
             })
             .collect()
     }

@@ -120,6 +120,12 @@ impl Handlers {
         self.find(name).is_ok_and(|runtime| !runtime.handler().vm)
     }
 
+    /// Whether a handler's program is there.
+    pub fn is_present(&self, name: &str) -> bool {
+        let found = self.find(name);
+        found.is_ok_and(|runtime| runtime.handler().locate().is_ok())
+    }
+
     /// The cgroup of a pod's sandbox.
     ///
     /// # Errors

@@ -51,14 +51,16 @@ impl Node for Lent {
     }
 
     fn handlers(&self) -> Vec<Handler> {
-        let handler = |name: &str, user_namespaces| Handler {
+        let handler = |name: &str, user_namespaces, is_present| Handler {
             name: name.to_owned(),
             user_namespaces,
+            is_present,
         };
         vec![
-            handler("", true),
-            handler("crun", true),
-            handler("vm", false),
+            handler("", true, true),
+            handler("crun", true, true),
+            handler("vm", false, true),
+            handler("youki", true, false),
         ]
     }
 

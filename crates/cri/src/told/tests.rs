@@ -66,7 +66,9 @@ fn a_list_tells_who_and_how() {
     let ready = view(1, "web", 3, 1);
     let told = listed(&ready);
     assert_eq!(told.id, ready.pod.id.to_string());
-    assert_eq!(told.metadata.unwrap().attempt, 3);
+    let metadata = told.metadata.unwrap();
+    assert_eq!(metadata.attempt, 3);
+    assert_eq!(metadata.uid, told.id, "crictl takes no pod without a uid");
     assert_eq!(told.state, v1::PodSandboxState::SandboxReady as i32);
     assert_eq!(told.labels["app"], "web");
     assert_eq!(told.created_at, 1);

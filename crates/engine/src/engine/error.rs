@@ -191,7 +191,7 @@ struct Held<'a>(&'a Option<Box<Owed>>);
 impl std::fmt::Display for Held<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            None => out.write_str(" (stop and remove that pod, or choose another)"),
+            None => out.write_str(" (stop that pod, or choose another)"),
             Some(owed) => write!(
                 out,
                 ", which still owes the undo of {owed} (pay or forgive that debt, or choose another)"

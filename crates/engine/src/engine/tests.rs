@@ -184,7 +184,7 @@ fn an_error_that_a_debt_is_behind_says_so_and_what_can_be_done() {
     };
     let by_a_pod = held(None);
     assert!(!by_a_pod.names_debt());
-    assert!(by_a_pod.to_string().contains("stop and remove that pod"));
+    assert!(by_a_pod.to_string().contains("stop that pod"));
     let by_a_debt = held(Some(Box::new(owed)));
     assert!(by_a_debt.names_debt());
     let told = by_a_debt.to_string();

@@ -137,6 +137,26 @@ fn kubelet_s_first_questions_are_answered() {
     let ask = async move |cri: Arc<Runtime>| cri.update_runtime_config(Request::new(request)).await;
     scene.ask(ask).unwrap();
     assert_eq!(*scene.lent.cidr.lock().unwrap(), "10.1.0.0/24");
+    for (cidr, is_right) in [
+        ("10.1.0.0/24,fd00:1::/64", true),
+        ("", true),
+        ("10.1.0.0", false),
+        ("10.1.0.0/33", false),
+        ("10.1.0.0/24,x", false),
+    ] {
+        let request = v1::UpdateRuntimeConfigRequest {
+            runtime_config: Some(v1::RuntimeConfig {
+                network_config: Some(v1::NetworkConfig {
+                    pod_cidr: cidr.to_owned(),
+                }),
+            }),
+        };
+        let ask =
+            async move |cri: Arc<Runtime>| cri.update_runtime_config(Request::new(request)).await;
+        let answer = scene.ask(ask).map_err(|refused| refused.code());
+        let expected = is_right.then_some(()).ok_or(Code::InvalidArgument);
+        assert_eq!(answer.map(drop), expected, "{cidr}");
+    }
 }
 
 #[test]
