@@ -493,3 +493,30 @@ fn the_plan_of_a_live_daemon_is_that_of_the_next_one() {
     assert_eq!(live.pods[0].steps, plan.pods[0].steps);
     assert_eq!(live.pods[0].verdict, plan.pods[0].verdict);
 }
+
+/// What is known is not looked at again and again.
+#[test]
+fn a_pod_at_rest_is_left_alone() {
+    let (node, engine) = running(Setup::default());
+    start_web(&node, &engine);
+    start(&node, &engine, pod_id(2), pod_spec("other")).unwrap();
+    stop(&node, &engine, pod_id(2)).unwrap();
+    left_alone(&node);
+    // The same after it was recovered, adopted where its start was not recorded as done.
+    node.crash(KILL);
+    let (engine, report) = node.boot().answer();
+    assert_eq!(report.started, [pod_id(1)]);
+    left_alone(&node);
+    nothing_wrong(&node, &engine);
+    let node = killed_at(Setup::default(), "Start.Apply.end");
+    let (engine, _) = node.boot().answer();
+    assert!(view(&engine, pod_id(1)).ready);
+    left_alone(&node);
+}
+
+#[track_caller]
+fn left_alone(node: &Node) {
+    node.arm(None);
+    node.pass(std::time::Duration::from_secs(600));
+    assert_eq!(node.points.passed(), 0, "something goes on");
+}
