@@ -33,6 +33,7 @@ use crate::server::{Served, routes};
 use crate::world::{SystemClock, TokioSpawn, instance};
 
 mod arguments;
+mod authority;
 mod collect;
 mod enlist;
 mod socket;
@@ -384,6 +385,7 @@ async fn answer(config: &Config, listener: UnixListener, node: Node) -> anyhow::
     let cri = crate::cri::routes(&served, config.state_dir.clone());
     // Each API answers what the other does not know: an unknown service is told as an unknown route.
     let api = routes(served).merge(cri);
+    let listener = authority::Listener::new(listener);
     let api = tokio::spawn(async move { axum::serve(listener, api).await });
     tokio::select! {
         _ = terminate.recv() => {}
