@@ -110,7 +110,9 @@ fn mappings_are_taken_up_to_their_limits() {
 #[test]
 fn many_groups_may_be_mapped() {
     let each: Vec<_> = (0..340).map(|id| run(id, id + 1_000, 1)).collect();
-    let mut spec = mapped(&each);
+    let mut spec = valid();
+    let users = namespaced(&mut spec);
+    (users.uids, users.gids) = (each.clone(), each);
     spec.security.supplemental_groups = (0..340).collect();
     assert_eq!(spec.validate(), Ok(()));
 }
