@@ -12,7 +12,7 @@ use std::path::Path;
 
 use futures_executor::block_on;
 use podwalk_engine::ports::{Durability, Journal};
-use podwalk_store::{MemoryJournal, OpenError, copy_for_reading};
+use podwalk_store::{MemoryJournal, OpenError, Warning, copy_for_reading};
 use support::samples::{note, obituary, pod_id, sized};
 use tempfile::TempDir;
 
@@ -118,4 +118,26 @@ fn a_journal_that_never_opens_is_refused_in_the_end() {
     drop(other.segment_size(512 << 10).open().expect("sled opens"));
     let refused = copy_for_reading(dir.path()).err().expect("it is refused");
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+}
+
+/// A journal that is less than it was is read all the same, with what is known of the loss.
+#[test]
+fn a_copy_tells_of_a_loss() {
+    let dir = TempDir::new().expect("a directory");
+    let db = dir.path().join("sled/db");
+    let journal = support::open(dir.path());
+    block_on(journal.append(vec![note(1, 0)], Durability::Power)).expect("appended");
+    drop(journal);
+    let earlier = fs::read(&db).expect("sled's file");
+    let journal = support::open(dir.path());
+    block_on(journal.append(vec![note(1, 1)], Durability::Power)).expect("appended");
+    drop(journal);
+    fs::write(&db, earlier).expect("written");
+    let copy = copy_for_reading(dir.path()).expect("it copies");
+    let warnings = &copy.report().warnings;
+    assert!(
+        matches!(warnings[..], [Warning::RolledBack { .. }]),
+        "{warnings:?}"
+    );
+    assert_eq!(copy.read(pod_id(1)), Ok(vec![note(1, 0)]));
 }
