@@ -74,7 +74,7 @@ PROPTEST_CASES=24 round "the store's unit tests" "$@" "${store[@]}" --cargo-arg=
 PROPTEST_CASES=24 round "the engine's unit tests and walks" "$@" "${engine[@]}" \
 	--cargo-arg=--lib --cargo-arg=--test=simulated
 # After the second -- are the names of tests, a part of the proof that takes a minute.
-PODWALK_PROOF_RUNS=2000 round "a part of the proof" "$@" "${engine[@]}" --cargo-arg=--test=proof -- -- one_crash drawn flaws
+PODWALK_PROOF_RUNS=6000 round "a part of the proof" "$@" "${engine[@]}" --cargo-arg=--test=proof -- -- one_crash drawn flaws
 round "all tests of the crate" "$@" --cargo-arg=--lib --cargo-arg=--tests
 
 # Without lines and columns, which move.

@@ -188,3 +188,24 @@ fn the_engine_says_whether_it_takes_in_new_pods() {
     node.journal.refuse(None);
     assert_eq!(engine.admits(), Ok(()));
 }
+
+/// Whoever waits for a goal that is recorded does not hear that a higher one could not be.
+#[test]
+fn a_goal_that_is_not_recorded_is_told_to_who_asked_for_it_alone() {
+    let (node, engine) = running(Setup::default());
+    start_web(&node, &engine);
+    node.arm(None);
+    let now = node.points.at_next("Start.Undo.before");
+    let (stopping, removing) = (engine.clone(), engine.clone());
+    let stop = node.ask(async move { stopping.stop(pod_id(1)).await });
+    let journal = node.journal.clone();
+    let remove = node.ask(async move {
+        now.await.expect("the moment comes");
+        journal.refuse(refusal(0, Some(1), full()));
+        removing.remove(pod_id(1)).await
+    });
+    let refused = node.wait_for(&remove).answer();
+    assert_eq!(refused, Err(EngineError::Journal(full())));
+    assert_eq!(node.wait_for(&stop).answer(), Ok(()));
+    nothing_wrong(&node, &engine);
+}
