@@ -116,7 +116,7 @@ fn a_journal_that_never_opens_is_refused_in_the_end() {
     let dir = TempDir::new().expect("a directory");
     let other = sled::Config::new().path(dir.path().join("sled"));
     drop(other.segment_size(512 << 10).open().expect("sled opens"));
-    let refused = copy_for_reading(dir.path()).err().expect("it is refused");
+    let refused = copy_for_reading(dir.path()).expect_err("it is refused");
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
 }
 
