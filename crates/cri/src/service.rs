@@ -161,9 +161,7 @@ fn no_container<T>(id: &str) -> Answer<T> {
 
 /// The sandbox's pid is also where users of other runtimes look for it.
 fn with_pid(mut inspected: serde_json::Value) -> serde_json::Value {
-    let pid = inspected["sandbox"]["pid"].take();
-    if pid.is_u64() {
-        inspected["sandbox"]["pid"] = pid.clone();
+    if let Some(pid) = inspected.pointer("/sandbox/pid").cloned() {
         inspected["pid"] = pid;
     }
     inspected

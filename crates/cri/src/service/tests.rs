@@ -47,7 +47,8 @@ impl Node for Lent {
     }
 
     fn inspect(&self, view: &PodView) -> serde_json::Value {
-        serde_json::json!({ "id": view.pod.id.to_string() })
+        let sandbox = view.ready.then(|| serde_json::json!({ "pid": 7 }));
+        serde_json::json!({ "id": view.pod.id.to_string(), "sandbox": sandbox })
     }
 
     fn handlers(&self) -> Vec<Handler> {

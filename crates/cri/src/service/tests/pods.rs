@@ -13,7 +13,11 @@ fn a_pod_goes_up_and_down() {
     let scene = scene();
     let id = scene.run(pod("web", 0), "crun").unwrap();
     let told = scene.status(&id).unwrap();
-    assert_eq!(told.info["info"], format!("{{\"id\":\"{id}\"}}"));
+    let info = |told: &v1::PodSandboxStatusResponse| -> serde_json::Value {
+        serde_json::from_str(&told.info["info"]).unwrap()
+    };
+    let up = serde_json::json!({ "id": id, "sandbox": { "pid": 7 }, "pid": 7 });
+    assert_eq!(info(&told), up);
     let status = told.status.unwrap();
     assert_eq!(status.state(), v1::PodSandboxState::SandboxReady);
     assert_eq!(status.runtime_handler, "crun");
@@ -22,7 +26,10 @@ fn a_pod_goes_up_and_down() {
     assert_eq!(network.additional_ips[0].ip, "fd00::2");
     assert_eq!(scene.list(Default::default()), ["web"]);
     scene.stop(&id).unwrap();
-    let status = scene.status(&id).unwrap().status.unwrap();
+    let told = scene.status(&id).unwrap();
+    let down = serde_json::json!({ "id": id, "sandbox": null });
+    assert_eq!(info(&told), down, "no pid where there is none");
+    let status = told.status.unwrap();
     assert_eq!(status.state(), v1::PodSandboxState::SandboxNotready);
     scene.stop(&id).unwrap();
     scene.remove(&id).unwrap();
