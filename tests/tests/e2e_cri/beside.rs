@@ -33,6 +33,7 @@ fn scenario_14_a_hanging_plugin_holds_no_status_and_no_list() -> Result<()> {
         let go = node::disk().join("go");
         let waits = Answer {
             wait_for: Some(go.clone()),
+            succeed: true,
             ..Answer::default()
         };
         plugin.set_script(&Script::new().on("ADD", waits))?;
