@@ -49,8 +49,11 @@ pub trait Node: Send + Sync + 'static {
     fn image_directory(&self) -> PathBuf;
 
     /// The node's range of pod addresses, as kubelet tells it. Podwalk's networks are configured by
-    /// conflists, so that it is only shown.
-    fn set_pod_cidr(&self, cidr: String);
+    /// conflists, so that it is only shown. Empty where kubelet knows none.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    fn set_pod_cidr(&self, cidr: &str) -> Result<(), String>;
 }
 
 /// A runtime handler and what it can do.

@@ -132,20 +132,6 @@ fn gone_is_done(end: Result<(), EngineError>) -> Result<(), Status> {
     }
 }
 
-/// An address and the length of its prefix. None at all is how kubelet says that it knows none.
-fn is_range(text: &str) -> bool {
-    let parts = text.split_once('/');
-    let fits = parts.is_some_and(|(address, length)| {
-        let most = match address.parse() {
-            Ok(std::net::IpAddr::V4(_)) => 32,
-            Ok(std::net::IpAddr::V6(_)) => 128,
-            Err(_) => return false,
-        };
-        length.parse::<u8>().is_ok_and(|length| length <= most)
-    });
-    text.is_empty() || fits
-}
-
 /// What there will be one day.
 fn no_containers<T>(what: &str) -> Answer<T> {
     let message = format!("{what} is not there yet: podwalk runs pods without containers");
@@ -364,15 +350,11 @@ impl RuntimeService for Runtime {
     ) -> Answer<v1::UpdateRuntimeConfigResponse> {
         let config = request.into_inner().runtime_config.unwrap_or_default();
         if let Some(network) = config.network_config {
-            if !network.pod_cidr.split(',').all(is_range) {
-                let message = format!(
-                    "runtime_config.network_config.pod_cidr: '{}' is no range of addresses (for \
-                     example 10.244.0.0/24)",
-                    shortened(&network.pod_cidr)
-                );
-                return Err(refuse(Code::InvalidArgument, message));
-            }
-            self.node.set_pod_cidr(shortened(&network.pod_cidr));
+            let told = self.node.set_pod_cidr(&network.pod_cidr);
+            told.map_err(|why| {
+                let field = "runtime_config.network_config.pod_cidr";
+                refuse(Code::InvalidArgument, format!("{field}: {why}"))
+            })?;
         }
         Ok(Response::new(v1::UpdateRuntimeConfigResponse {}))
     }

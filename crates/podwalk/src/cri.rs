@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use podwalk_cni::{Cidr, CidrError};
 use podwalk_cri::node::{CgroupDriver, Condition, Handler, Node, Usage};
 use podwalk_engine::PodId;
 use podwalk_engine::engine::PodView;
@@ -91,14 +92,37 @@ impl Node for Lent {
         self.state_dir.clone()
     }
 
-    fn set_pod_cidr(&self, cidr: String) {
+    fn set_pod_cidr(&self, cidr: &str) -> Result<(), String> {
+        check_ranges(cidr).map_err(|error| error.to_string())?;
         let mut known = self.pod_cidr.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != cidr {
             tracing::info!(
                 cidr,
                 "kubelet tells the range of pod addresses; networks are configured by conflists"
             );
-            *known = cidr;
+            cidr.clone_into(&mut known);
+        }
+        Ok(())
+    }
+}
+
+/// Ranges of addresses, one for each version of IP.
+fn check_ranges(text: &str) -> Result<(), CidrError> {
+    let mut ranges = text.split(',').filter(|_| !text.is_empty());
+    ranges.try_for_each(|range| range.parse::<Cidr>().map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_addresses_are_ranges() {
+        for right in ["", "10.1.0.0/24", "10.1.0.0/24,fd00:1::/64"] {
+            assert_eq!(check_ranges(right), Ok(()), "{right}");
+        }
+        for wrong in ["10.1.0.0", "10.1.0.0/33", "10.1.0.0/24,", "x/8"] {
+            assert!(check_ranges(wrong).is_err(), "{wrong}");
         }
     }
 }

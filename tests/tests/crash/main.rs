@@ -39,7 +39,7 @@ tables! {
     sigkill_at_every_point_with_crun_4: V1, walk("crun", Part(3, 4));
     sigkill_at_some_points_with_crun_on_v2: V2, walk("crun", some(1, 6));
     sigkill_at_some_points_with_runc: V1, walk("runc", some(2, 6));
-    sigkill_at_some_points_in_a_user_namespace_with_crun: V1, mapped("crun", some(0, 3));
+    sigkill_at_every_point_in_a_user_namespace_with_crun: V1, mapped("crun", Part(0, 1));
     sigkill_at_some_points_in_a_user_namespace_with_runc: V2, mapped("runc", some(3, 6));
 
     sigkill_in_a_resumption_after_a_cut_at_the_namespace: V1, resume("netns.bound#1", some(0, 5));

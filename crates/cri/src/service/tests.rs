@@ -114,8 +114,12 @@ impl Node for Lent {
         PathBuf::from("/var/lib/podwalk")
     }
 
-    fn set_pod_cidr(&self, cidr: String) {
-        *self.cidr.lock().unwrap() = cidr;
+    fn set_pod_cidr(&self, cidr: &str) -> Result<(), String> {
+        if cidr == "nonsense" {
+            return Err("it is none".to_owned());
+        }
+        cidr.clone_into(&mut self.cidr.lock().unwrap());
+        Ok(())
     }
 }
 

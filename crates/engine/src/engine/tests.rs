@@ -28,6 +28,17 @@ fn owing(goal: Goal) -> Story {
         .then(failed(Step::ConfigureCni, Direction::Down, Some(0)))
 }
 
+/// ConfigureCni has failed, and the start with it.
+fn turned_down(error: StepError) -> Record {
+    Record::Goal {
+        goal: Goal::Remove,
+        cause: Cause::StartFailed {
+            step: Step::ConfigureCni,
+            error,
+        },
+    }
+}
+
 fn owe() -> Next {
     Next::Owe {
         step: Step::ConfigureCni,
@@ -216,13 +227,7 @@ fn scenario_36_a_failed_start_names_its_cause_and_then_what_it_owes() {
     let story = Story::new(NetworkMode::Cni, 1)
         .up_to(Step::ReadyNetwork)
         .begins(Step::ConfigureCni)
-        .then(Record::Goal {
-            goal: Goal::Remove,
-            cause: Cause::StartFailed {
-                step: Step::ConfigureCni,
-                error,
-            },
-        })
+        .then(turned_down(error))
         .then(failed(Step::ConfigureCni, Direction::Down, Some(0)));
     let told = verdict(&story.pod(), &owe(), false, Wanted::Running);
     let told = told.unwrap().unwrap_err();
@@ -273,13 +278,7 @@ fn a_pod_is_seen_as_long_as_its_clients_have_to_do_with_it() {
     let failed_start = cni()
         .up_to(Step::ReadyNetwork)
         .begins(Step::ConfigureCni)
-        .then(Record::Goal {
-            goal: Goal::Remove,
-            cause: Cause::StartFailed {
-                step: Step::ConfigureCni,
-                error: StepError::new(ErrorKind::Failed, "no"),
-            },
-        });
+        .then(turned_down(StepError::new(ErrorKind::Failed, "no")));
     assert!(!seen(&failed_start), "it never was anybody's");
     let owes = failed_start.then(failed(Step::ConfigureCni, Direction::Down, Some(0)));
     assert!(seen(&owes), "it is there as long as it owes");

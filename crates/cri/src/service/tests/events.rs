@@ -1,6 +1,21 @@
 //! What is heard of pods.
 
+use v1::ContainerEventType;
+
 use super::*;
+
+/// Of a pod that goes up and down.
+const ONCE_EACH: [ContainerEventType; 4] = [
+    ContainerEventType::ContainerCreatedEvent,
+    ContainerEventType::ContainerStartedEvent,
+    ContainerEventType::ContainerStoppedEvent,
+    ContainerEventType::ContainerDeletedEvent,
+];
+
+fn words(heard: &[v1::ContainerEventResponse]) -> Vec<ContainerEventType> {
+    let words = heard.iter().map(|event| event.container_event_type());
+    words.collect()
+}
 
 #[test]
 fn events_say_what_happened_with_the_pod_as_it_was() {
@@ -12,18 +27,7 @@ fn events_say_what_happened_with_the_pod_as_it_was() {
     scene.remove(&id).unwrap();
     let heard: Vec<_> = futures_executor::block_on(events.take(4).collect());
     let heard: Vec<_> = heard.into_iter().map(Result::unwrap).collect();
-    use v1::ContainerEventType as Type;
-    let words: Vec<_> = heard
-        .iter()
-        .map(|event| event.container_event_type())
-        .collect();
-    let expected = [
-        Type::ContainerCreatedEvent,
-        Type::ContainerStartedEvent,
-        Type::ContainerStoppedEvent,
-        Type::ContainerDeletedEvent,
-    ];
-    assert_eq!(words, expected);
+    assert_eq!(words(&heard), ONCE_EACH);
     for event in &heard {
         let status = event.pod_sandbox_status.as_ref().unwrap();
         assert_eq!(status.metadata.as_ref().unwrap().name, "web");
@@ -69,14 +73,6 @@ fn a_sandbox_that_exits_is_heard_of_before_anybody_asks() {
     scene.stop(&id).unwrap();
     scene.remove(&id).unwrap();
     let heard: Vec<_> = futures_executor::block_on(events.take(4).collect());
-    use v1::ContainerEventType as Type;
-    let words = heard.iter().map(|event| event.as_ref().unwrap());
-    let words: Vec<_> = words.map(|event| event.container_event_type()).collect();
-    let expected = [
-        Type::ContainerCreatedEvent,
-        Type::ContainerStartedEvent,
-        Type::ContainerStoppedEvent,
-        Type::ContainerDeletedEvent,
-    ];
-    assert_eq!(words, expected);
+    let heard: Vec<_> = heard.into_iter().map(Result::unwrap).collect();
+    assert_eq!(words(&heard), ONCE_EACH);
 }
