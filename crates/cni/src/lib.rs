@@ -56,11 +56,9 @@ mod locate;
 mod names;
 mod npwg;
 mod points;
-mod process;
 mod quantity;
 mod result;
 mod runtime;
-mod spawn;
 mod version;
 
 pub use attachment::{Attachment, AttachmentError, AttachmentId};
@@ -76,10 +74,10 @@ pub use names::{
     DEFAULT_INTERFACE, InterfaceError, interface_names, is_identifier, is_interface_name,
 };
 pub use npwg::{NETWORKS_ANNOTATION, NetworkRequest, NetworksError, parse_networks};
+pub use podwalk_process::{Spawn, Unlisted};
 pub use quantity::{QuantityError, parse_quantity};
 pub use result::{
     Dns, Interface, IpConfig, ParsedResult, ResultError, Route, SandboxView, rewrite_result,
 };
 pub use runtime::{AddResult, GcError, PluginVersions, Ran, Retry, Runtime, RuntimeOptions, Stale};
-pub use spawn::{Spawn, Unlisted};
 pub use version::{SpecVersion, UnknownVersion};

@@ -4,6 +4,8 @@
 //! real path and are its only hook. The names are spelt out, one by one, so that a search for one
 //! finds it.
 
+use podwalk_process::Moment;
+
 use crate::error::Verb;
 
 macro_rules! point {
@@ -22,8 +24,18 @@ pub(crate) fn spawning(verb: Verb) {
     }
 }
 
+/// How far the plugin's process is.
+pub(crate) fn of_process(verb: Verb, moment: Moment) {
+    match moment {
+        Moment::Spawned => spawned(verb),
+        Moment::Fed => fed(verb),
+        Moment::Exited => exited(verb),
+        Moment::CutOff => cut_off(verb),
+    }
+}
+
 /// The plugin's process exists and waits for its configuration.
-pub(crate) fn spawned(verb: Verb) {
+fn spawned(verb: Verb) {
     match verb {
         Verb::Add => point!("cni.add.spawned"),
         Verb::Del => point!("cni.del.spawned"),
@@ -33,7 +45,7 @@ pub(crate) fn spawned(verb: Verb) {
 }
 
 /// The plugin has its whole configuration and is at work.
-pub(crate) fn fed(verb: Verb) {
+fn fed(verb: Verb) {
     match verb {
         Verb::Add => point!("cni.add.fed"),
         Verb::Del => point!("cni.del.fed"),
@@ -43,7 +55,7 @@ pub(crate) fn fed(verb: Verb) {
 }
 
 /// The plugin's process has ended, and nobody has looked at how.
-pub(crate) fn exited(verb: Verb) {
+fn exited(verb: Verb) {
     match verb {
         Verb::Add => point!("cni.add.exited"),
         Verb::Del => point!("cni.del.exited"),
@@ -53,7 +65,7 @@ pub(crate) fn exited(verb: Verb) {
 }
 
 /// The plugin was killed before its end, and nobody has been told.
-pub(crate) fn cut_off(verb: Verb) {
+fn cut_off(verb: Verb) {
     match verb {
         Verb::Add => point!("cni.add.cut-off"),
         Verb::Del => point!("cni.del.cut-off"),

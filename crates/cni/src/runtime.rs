@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use podwalk_process::{Spawn, Unlisted};
 use serde_json::{Map, Value};
 
 use crate::attachment::{Attachment, AttachmentId};
@@ -14,7 +15,6 @@ use crate::ledger::{Ledger, Phase};
 use crate::locate::locate;
 use crate::points;
 use crate::result::{ParsedResult, convert, read_object, version_of};
-use crate::spawn::{Spawn, Unlisted};
 use crate::version::SpecVersion;
 
 mod call;

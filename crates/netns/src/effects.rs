@@ -2,7 +2,7 @@
 //!
 //! A plugin, what it started itself, a runtime's `create`: all of them go on when the daemon is
 //! killed, and an ADD that finishes after its DEL leaves an address that nobody owns. So every
-//! command of an effect is enlisted before exec, and before any probe or undo the pod is quieted:
+//! command of an effect is enlisted when it starts, and before any probe or undo the pod is quieted:
 //!
 //! - **with cgroups**, all that the command starts is in the cgroup `GROUP/POD`, whatever session or
 //!   parent it gave itself. Only what an effect moves to another cgroup on purpose leaves: that is
@@ -11,29 +11,30 @@
 //!   environment. A sandbox is spared because its runtime gives it an environment of its own, but
 //!   only when it execs its program: a container that was created and not started is not spared.
 //!
-//! The cgroup is entered in the child, between fork and exec; until then the child dies with its
-//! parent. Without cgroups a few instructions are left between that and exec; a daemon that holds a
-//! lock on an open file cannot have a successor in them, because the child holds it too until exec.
+//! On version 2 the process is born in the cgroup. On version 1 it joins before exec, and until then
+//! dies with its parent. Without cgroups a few instructions are left between its birth and exec; a
+//! daemon that holds a lock on an open file cannot have a successor in them, because the child holds
+//! it too until exec.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use podwalk_process::{Command, Spawned, Stdio};
 use rustix::process::{Signal, pidfd_send_signal};
 
 pub use crate::cgroup::CgroupLayout;
 pub use error::Error;
 
+use crate::point;
 use crate::process::{open_pidfd, wait_all};
-use crate::{point, sys};
 use group::Group;
 use roll::Roll;
 
 mod environment;
 mod error;
 mod group;
+mod launch;
 mod roll;
 
 /// The variable that carries the pod's name in each process of an effect.
@@ -63,25 +64,22 @@ impl Effects {
         })
     }
 
-    /// Arranges that the process that `command` will start can be found as one of `pod`'s.
-    ///
-    /// Makes the cgroup, and has the child join it before exec, in a process group of its own, with
-    /// [`ENVIRONMENT`] set. The command must be spawned before the pod is quieted the next time, and
-    /// its environment must not be cleared afterwards. It may be spawned by tokio too.
+    /// Starts `command` so that it can be found as one of `pod`'s: in the pod's cgroup, which is made,
+    /// and with [`ENVIRONMENT`] set.
     ///
     /// # Errors
     /// [`Error::Name`] if `pod` cannot be a cgroup's name, [`Error::Cgroup`] if the cgroup cannot be
-    /// made. That the child cannot join is reported by `spawn`.
-    pub fn enlist(&self, pod: &str, command: &mut Command) -> Result<(), Error> {
+    /// made, [`Error::Start`] if the program cannot be executed, or cannot join the cgroup.
+    pub fn spawn(
+        &self,
+        pod: &str,
+        command: &Command<'_>,
+        stdio: Stdio<'_>,
+    ) -> Result<Spawned, Error> {
         check_name(pod)?;
-        let cgroup = match self.group(pod) {
-            Some(group) => Some(group.make()?),
-            None => None,
-        };
-        command.env(ENVIRONMENT, pod).process_group(0);
-        sys::join_before_exec(command, cgroup);
-        point::reached("netns.effect_enlisted");
-        Ok(())
+        let entrance = self.group(pod).map(|group| group.make()).transpose()?;
+        launch::launch(pod, command, stdio, entrance.as_ref())
+            .map_err(|source| Error::start(pod, command.program, source))
     }
 
     /// Kills every process of `pod`'s effects and sees each of them gone; then removes the cgroup.

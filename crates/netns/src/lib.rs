@@ -41,8 +41,8 @@
 //!
 //! A plugin or a runtime goes on when the daemon is killed, and can finish after its own undo. So:
 //!
-//! 1. [`Effects::enlist`](effects::Effects::enlist) puts a command, before exec, into a cgroup named
-//!    after the pod, and its name into the environment.
+//! 1. [`Effects::spawn`](effects::Effects::spawn) starts a program in a cgroup named after the pod,
+//!    with the name in its environment.
 //! 2. [`Effects::quiet`](effects::Effects::quiet) kills all that is there **and sees it gone**,
 //!    before any probe or undo. What the effect moved elsewhere on purpose (a runtime moves the
 //!    sandbox into the sandbox's cgroup) is not there and lives on.

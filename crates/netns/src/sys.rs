@@ -4,22 +4,24 @@
 //! at each unsafe block.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
+use std::arch::asm;
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::ptr;
 
 use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::Pid;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{
-    DumpableBehavior, Signal, getpid, getppid, set_dumpable_behavior,
-    set_parent_process_death_signal,
+    DumpableBehavior, Signal, chdir, getpid, getppid, set_dumpable_behavior,
+    set_parent_process_death_signal, setpgid,
 };
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -30,6 +32,16 @@ const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 /// The stack of a child that makes a few system calls: 64 KiB in words of 16 bytes, since both
 /// ABIs want a stack pointer that is aligned to 16.
 const CHILD_STACK: usize = 64 * 1024 / size_of::<u128>();
+
+/// A child that tells nobody of its end.
+const NO_SIGNAL: libc::c_int = 0;
+
+/// `CLONE_CLEAR_SIGHAND` of `linux/sched.h` (kernel 5.5).
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+
+/// `CLONE_INTO_CGROUP` of `linux/sched.h` (kernel 5.7). On version 2 it is the only way into a cgroup
+/// that does not stop all of the machine's forks and exits, for a grace period of RCU (7 to 10 ms).
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// `PIDFD_GET_INFO` of `linux/pidfd.h`: `_IOWR(0xFF, 11, struct pidfd_info)`, first size (64 bytes).
 const PIDFD_GET_INFO: libc::Ioctl = 0xc040_ff0b_u32 as libc::Ioctl;
@@ -137,32 +149,109 @@ pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(watched?)
 }
 
-/// Makes `command`'s child join a cgroup between fork and exec, by writing to the file that it is
-/// joined by.
+/// A program as the kernel takes it.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) program: CString,
+    /// With its own name before them.
+    pub(crate) arguments: Vec<CString>,
+    pub(crate) environment: Vec<CString>,
+    pub(crate) directory: CString,
+}
+
+/// The cgroup that a new process is to be in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// Its parent's.
+    Parents,
+    /// The one whose directory this is: it is born there (version 2).
+    Born(BorrowedFd<'a>),
+    /// The one that is joined by writing to this file, before exec.
+    Joined(BorrowedFd<'a>),
+}
+
+/// Executes `image` in a child, the leader of a process group of its own, with these descriptors
+/// (none of them one of the three) as its standard input, output and error. Returns when it has
+/// been executed: its pid, and the same held. It tells its end by SIGCHLD and is to be reaped.
 ///
-/// From fork until it has joined the child dies with its parent, so that there is no moment at
+/// A child that is to join a cgroup dies with its parent until it has, so that there is no moment at
 /// which it can outlive the parent without being findable. At exec nothing of that is left: the
 /// signal is cleared, since the program must not die with the thread that started it.
-pub(crate) fn join_before_exec(command: &mut Command, cgroup: Option<OwnedFd>) {
+///
+/// As with vfork(2) the child borrows this process's memory rather than copying the tables of a
+/// large daemon, while this thread, whose place it takes, stands still.
+pub(crate) fn execute(
+    image: &Image,
+    stdio: [BorrowedFd<'_>; 3],
+    place: Place<'_>,
+) -> io::Result<(Pid, OwnedFd)> {
     let parent = getpid();
-    let join = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // A parent that died before the line above sent no signal; then we have a new one.
-        if getppid() != Some(parent) {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    let (arguments, environment) = (pointers(&image.arguments), pointers(&image.environment));
+    let refused = Cell::new(None);
+    let start = || {
+        if let Place::Joined(file) = place {
+            end_with(parent)?;
+            rustix::io::write(file, b"0")?;
+            set_parent_process_death_signal(None)?;
         }
-        if let Some(procs) = &cgroup {
-            rustix::io::write(procs, b"0")?;
-        }
-        set_parent_process_death_signal(None)?;
-        Ok(())
+        let [input, output, errors] = stdio;
+        dup2_stdin(input)?;
+        dup2_stdout(output)?;
+        dup2_stderr(errors)?;
+        setpgid(None, None)?;
+        chdir(image.directory.as_c_str())?;
+        become_program(&image.program, &arguments, &environment)
     };
-    // SAFETY: between fork and exec only async-signal-safe work is allowed. The closure makes four
-    // plain system calls (prctl, getppid, write, prctl), takes no lock and allocates nothing: an
-    // `io::Error` made of an errno is a plain value.
-    unsafe {
-        command.pre_exec(join);
+    let attempt = || start().inspect_err(|errno| refused.set(Some(*errno)));
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+    // Handlers of ours must not run in the child, which would run them in our memory: they are
+    // cleared there, and until then all signals are blocked.
+    let flags = widened(flags) | CLONE_CLEAR_SIGHAND;
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let cgroup = match place {
+        Place::Born(directory) => Some(directory),
+        Place::Parents | Place::Joined(_) => None,
+    };
+    // SAFETY: `attempt` makes plain system calls, which neither allocate nor lock; what it writes,
+    // `refused`, is this thread's, which waits meanwhile; with CLONE_VM comes CLONE_VFORK.
+    let child = unsafe { child(flags, libc::SIGCHLD, cgroup, &attempt) };
+    before.thread_set_mask()?;
+    let (pid, pidfd) = child?;
+    match refused.get() {
+        None => Ok((pid, pidfd)),
+        Some(errno) => {
+            // It has ended, or is about to.
+            while nix::sys::wait::waitpid(pid, None) == Err(nix::errno::Errno::EINTR) {}
+            Err(errno.into())
+        }
     }
+}
+
+/// Pointers to strings, and the null that ends them, as execve(2) wants them.
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    let each = strings.iter().map(|string| string.as_ptr());
+    each.chain([ptr::null()]).collect()
+}
+
+/// Becomes another program, with no signal blocked, and SIGPIPE, which Rust's runtime ignores, as it
+/// is by default. Both lists are [`pointers`] of what is still there.
+fn become_program(
+    program: &CStr,
+    arguments: &[*const c_char],
+    environment: &[*const c_char],
+) -> Result<(), Errno> {
+    // SAFETY: all zeros are a `sigaction` with the default action, and a `sigset_t` with no signal;
+    // the kernel reads these locals, and is given nothing to write to. Both lists end with a null
+    // pointer, and point to strings that this function's caller has borrowed until exec.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGPIPE, &raw const default, ptr::null_mut());
+        let nothing: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const nothing, ptr::null_mut());
+        libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+    }
+    let error = io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::NOEXEC))
 }
 
 /// Makes a user namespace with a process in it, the holder, and blocks until the holder has ended.
@@ -196,7 +285,7 @@ pub(crate) fn hold_user_namespace(steered: BorrowedFd<'_>) -> io::Result<Pid> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::CLONE_NEWUSER;
     // SAFETY: `hold` makes plain system calls through rustix, which neither allocates nor locks and
     // keeps no errno in the thread's storage; with CLONE_VM comes CLONE_VFORK.
-    unsafe { child(flags, &hold) }
+    unsafe { child(widened(flags), NO_SIGNAL, None, &hold) }.map(|(pid, _)| pid)
 }
 
 /// Writes `value` into the open `file` from within the user namespace `owner`.
@@ -223,43 +312,125 @@ pub(crate) fn write_within(
     };
     // SAFETY: `write` makes plain system calls through rustix, which neither allocates nor locks;
     // without CLONE_VM the child works on a copy of the memory.
-    unsafe { child(0, &write) }
+    unsafe { child(0, NO_SIGNAL, None, &write) }.map(|(pid, _)| pid)
 }
 
-/// Starts a child process that runs `work` and exits with 0 or the errno, and sends no signal then.
+/// Starts a child process that runs `work` and exits with 0 or the errno, and sends `signal` then.
+/// It is born in `cgroup`, if one is named. Returned is its pid, and the same held.
 ///
 /// # Safety
 /// `work` must be async-signal-safe (no allocation, no lock, no panic): other threads of this
 /// process may be anywhere. `flags` must have CLONE_VFORK if it has CLONE_VM, and nothing that
 /// takes a further argument.
-unsafe fn child<F>(flags: libc::c_int, work: &F) -> io::Result<Pid>
+unsafe fn child<F>(
+    flags: u64,
+    signal: libc::c_int,
+    cgroup: Option<BorrowedFd<'_>>,
+    work: &F,
+) -> io::Result<(Pid, OwnedFd)>
 where
     F: Fn() -> Result<(), Errno>,
 {
-    extern "C" fn run<F: Fn() -> Result<(), Errno>>(work: *mut c_void) -> libc::c_int {
+    extern "C" fn run<F: Fn() -> Result<(), Errno>>(work: *const c_void) -> ! {
         // SAFETY: the pointer was made of a `&F` in `child`, which either has not returned yet
-        // (CLONE_VFORK) or left a copy of the memory behind for this process.
-        let work = unsafe { &*work.cast::<F>() };
-        work().map_or_else(Errno::raw_os_error, |()| 0)
+        // (CLONE_VFORK) or left a copy of the memory behind for this process; _exit(2) ends it
+        // without a trace in that memory.
+        unsafe {
+            let work = &*work.cast::<F>();
+            libc::_exit(work().map_or_else(Errno::raw_os_error, |()| 0))
+        }
     }
     let mut stack = vec![0_u128; CHILD_STACK];
-    // SAFETY: the stack grows down from the end of `stack`, aligned to 16 as its words are, and
-    // outlives the child's use of it: either the child has a copy of its own, or this call returns
-    // only when the child has let go of the memory (CLONE_VFORK; no signal but a deadly one ends
-    // that wait). `run` and `work` are safe there by this function's contract.
-    let pid = unsafe {
-        libc::clone(
-            run::<F>,
-            stack.as_mut_ptr_range().end.cast(),
-            flags,
-            ptr::from_ref(work).cast_mut().cast(),
-        )
-    };
-    if pid < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(Pid::from_raw(pid))
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: all zeros are a `clone_args` that asks for nothing.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = flags | widened(libc::CLONE_PIDFD);
+    arguments.pidfd = (&raw mut pidfd).addr() as u64;
+    arguments.exit_signal = u64::from(signal.unsigned_abs());
+    arguments.stack = stack.as_mut_ptr().addr() as u64;
+    arguments.stack_size = (CHILD_STACK * size_of::<u128>()) as u64;
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
     }
+    // SAFETY: the stack grows down from its end, aligned to 16 as its words are, and outlives the
+    // child's use of it: either the child has a copy of its own, or this call returns only when the
+    // child has let go of the memory (CLONE_VFORK; no signal but a deadly one ends that wait). The
+    // kernel writes the descriptor to the local. `run` and `work` are safe there by this function's
+    // contract.
+    let answer = unsafe { clone3(&arguments, run::<F>, ptr::from_ref(work).cast()) };
+    match libc::pid_t::try_from(answer) {
+        Ok(pid) if pid > 0 => {
+            // SAFETY: the kernel has just made this descriptor for us (close-on-exec), and nobody
+            // else knows of it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok((Pid::from_raw(pid), pidfd))
+        }
+        _ => Err(io::Error::from_raw_os_error(
+            i32::try_from(-answer).unwrap_or(libc::EINVAL),
+        )),
+    }
+}
+
+/// clone3(2), which the C library has no function for: the child calls `run` with `work`. Returned is
+/// its pid, or the negated errno.
+///
+/// # Safety
+/// `arguments` must name a stack of the child's own, whose end is aligned to 16, and otherwise be what
+/// the kernel may act on; `run` must be safe to call with `work` there.
+unsafe fn clone3(
+    arguments: &libc::clone_args,
+    run: extern "C" fn(*const c_void) -> !,
+    work: *const c_void,
+) -> isize {
+    let answer: isize;
+    // SAFETY: for the parent this is a system call that clobbers what is listed. The child goes on
+    // after it with the same registers on its own stack, uses nothing of its parent's frame, and
+    // never leaves `run`.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, {work}",
+            "call {run}",
+            "ud2",
+            "2:",
+            run = in(reg) run,
+            work = in(reg) work,
+            inlateout("rax") libc::SYS_clone3 as isize => answer,
+            in("rdi") ptr::from_ref(arguments),
+            in("rsi") size_of::<libc::clone_args>(),
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, {work}",
+            "blr {run}",
+            "brk #1",
+            "2:",
+            run = in(reg) run,
+            work = in(reg) work,
+            in("x8") libc::SYS_clone3,
+            inlateout("x0") ptr::from_ref(arguments) => answer,
+            in("x1") size_of::<libc::clone_args>(),
+        );
+    }
+    answer
+}
+
+/// Flags of clone(2) as clone3(2) takes them.
+const fn widened(flags: libc::c_int) -> u64 {
+    flags.cast_unsigned() as u64
 }
 
 /// Makes the calling child die with the thread that made it, also if that died already.

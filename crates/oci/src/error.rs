@@ -94,6 +94,21 @@ pub enum OciError {
         /// Why not.
         source: io::Error,
     },
+    /// The runtime was started and could not be followed to its end. It was killed.
+    #[error(
+        "{} {verb} of sandbox {id} was given up: {why}; see the limits of memory and open files",
+        binary.display()
+    )]
+    Lost {
+        /// The runtime.
+        binary: PathBuf,
+        /// The call.
+        verb: Verb,
+        /// The sandbox.
+        id: String,
+        /// What went wrong.
+        why: String,
+    },
     /// The runtime refuses how cgroups are mounted, or a limit that needs a controller.
     #[error(
         "{} refuses the cgroup layout ({layout}): {message}; \

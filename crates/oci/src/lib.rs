@@ -66,7 +66,6 @@ mod usage;
 
 pub use bundle::{Bundle, BundleError};
 pub use cgroup::{CgroupLayout, CgroupParent, CgroupsPath, cgroup_layout};
-pub use command::{Spawn, Unlisted};
 pub use config::{
     Dns, IdMapping, NamespaceScope, Resources, SandboxConfig, Seccomp, SelinuxLabel, UserNamespace,
 };
@@ -75,6 +74,7 @@ pub use error::{OciError, Verb};
 pub use handler::{Deadlines, Handler};
 pub use id::SandboxId;
 pub use oci_spec;
+pub use podwalk_process::{Spawn, Unlisted};
 pub use process::{ExitCodes, NoExitCodes, ProcessIdentity, ProcessWatch};
 pub use runtime::{OciRuntime, Probe, Sandbox, Version};
 pub use spec::{HostFacts, spec};

@@ -11,7 +11,9 @@ use tokio::time::{Duration, Instant, timeout};
 
 use crate::bundle::{Bundle, is_pause};
 use crate::cgroup::Cgroups;
-use crate::command::{Answer, Call, Spawn};
+use podwalk_process::Spawn;
+
+use crate::command::{Answer, Call};
 use crate::error::{OciError, Verb};
 use crate::handler::Handler;
 use crate::id::SandboxId;

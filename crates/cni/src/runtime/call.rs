@@ -1,8 +1,9 @@
 //! One plugin called once.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use podwalk_process::{Command, Cut, Exit, Job, NotSpawned, OUTPUT_LIMIT, run};
 use serde_json::Value;
 
 use super::{Runtime, is_namespace};
@@ -12,7 +13,6 @@ use crate::error::{CniError, Failure, Verb};
 use crate::invocation::{Addition, configuration, environment};
 use crate::locate::locate;
 use crate::points;
-use crate::process::{self, Cut, Exit, Job, STDOUT_LIMIT};
 use crate::result::ResultError;
 
 /// A plugin, and what it is given.
@@ -58,7 +58,7 @@ impl<'a> Call<'a> {
     }
 
     /// The namespace that the plugin is told of. DEL is told of none when there is none.
-    fn netns(&self) -> Option<&'a std::path::Path> {
+    fn netns(&self) -> Option<&'a Path> {
         let path = self.attachment?.netns.as_deref()?;
         match self.verb {
             Verb::Del => is_namespace(path).unwrap_or(false).then_some(path),
@@ -76,16 +76,17 @@ impl Runtime {
             error(failure).of_plugin(call.plugin, binary.as_deref())
         })?;
         let container_id = call.attachment.map_or("", |a| a.container_id.as_str());
-        let job = Job {
-            binary: &binary,
+        let command = Command {
+            program: &binary,
+            arguments: Vec::new(),
             environment: environment(call.verb, call.attachment, call.netns(), search),
-            stdin: call.config.clone(),
-            container_id,
-            verb: call.verb,
-            deadline: self.options.plugin_deadline,
+            directory: Path::new("/"),
         };
+        let job = Job::new(command, container_id, self.options.plugin_deadline);
+        let observe = |moment| points::of_process(call.verb, moment);
         points::spawning(call.verb);
-        let judged = match process::run(&*self.options.spawn, job).await {
+        let ended = run(&*self.options.spawn, job.input(&call.config), &observe).await;
+        let judged = match ended {
             Ok(exit) => judge(exit),
             Err(cut) => Err(self.explain(cut)),
         };
@@ -106,15 +107,15 @@ impl Runtime {
 
     fn explain(&self, cut: Cut) -> (Failure, String) {
         match cut {
-            Cut::NotStarted(source) => (not_started(source), String::new()),
-            Cut::NotEnlisted(source) => (Failure::Enlist(source), String::new()),
-            Cut::Pipe(source, stderr) => (Failure::Process(source), stderr),
+            Cut::NotStarted(NotSpawned::Execute(source)) => (not_started(source), String::new()),
+            Cut::NotStarted(NotSpawned::Enlist(source)) => (Failure::Enlist(source), String::new()),
+            Cut::Pipe { error, stderr } => (Failure::Process(error), stderr),
             Cut::Deadline { survivors, stderr } => {
                 let after = self.options.plugin_deadline;
                 (Failure::Deadline { after, survivors }, stderr)
             }
             Cut::TooMuchOutput { stderr } => {
-                let limit = STDOUT_LIMIT;
+                let limit = OUTPUT_LIMIT;
                 (Failure::TooMuchOutput { limit }, stderr)
             }
         }

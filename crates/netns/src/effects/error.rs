@@ -35,6 +35,16 @@ pub enum Error {
         /// What the kernel answered.
         source: io::Error,
     },
+    /// A program was not started.
+    #[error("cannot start {} for pod {pod}: {source}", program.display())]
+    Start {
+        /// The pod.
+        pod: String,
+        /// The program.
+        program: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
     /// Processes did not go before the deadline. What they do may still happen.
     #[error(
         "processes of an effect of pod {pod} do not end: {pids}; look why with 'cat /proc/PID/stack'"
@@ -75,6 +85,14 @@ impl Error {
             step,
             path: path.to_path_buf(),
             source: source.into(),
+        }
+    }
+
+    pub(crate) fn start(pod: &str, program: &Path, source: io::Error) -> Self {
+        Self::Start {
+            pod: pod.to_owned(),
+            program: program.to_path_buf(),
+            source,
         }
     }
 

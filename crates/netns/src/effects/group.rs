@@ -11,12 +11,12 @@ use super::error::Pids;
 use super::{Error, PAUSE, is_over};
 use crate::point;
 
-/// The file that lists a cgroup's processes, and that one joins by writing to.
+/// The file that lists a cgroup's processes.
 const PROCS: &str = "cgroup.procs";
 
-/// The file of version 1 that a single thread joins by. A child between fork and exec has but one,
-/// and for a thread that moves itself the kernel (since 5.5) does not stop all of the machine's forks
-/// and exits, which takes a grace period of RCU: 0.05 ms instead of 7 to 10, for each process of an
+/// The file of version 1 that a single thread joins by. A child before exec has but one, and for a
+/// thread that moves itself the kernel (since 5.5) does not stop all of the machine's forks and
+/// exits, which takes a grace period of RCU: 0.05 ms instead of 7 to 10, for each process of an
 /// effect.
 const TASKS: &str = "tasks";
 
@@ -29,6 +29,15 @@ pub(crate) struct Group {
     path: PathBuf,
 }
 
+/// How a process comes into a cgroup.
+#[derive(Debug)]
+pub(crate) enum Entrance {
+    /// By writing to this file (version 1).
+    File(OwnedFd),
+    /// By being born there: the directory (version 2).
+    Directory(OwnedFd),
+}
+
 impl Group {
     pub(crate) fn at(path: PathBuf) -> Self {
         Self { path }
@@ -38,22 +47,20 @@ impl Group {
         Self::at(self.path.join(name))
     }
 
-    /// Makes the cgroup and those above it; returns the file to join by, opened.
-    pub(crate) fn make(&self) -> Result<OwnedFd, Error> {
+    /// Makes the cgroup and those above it; returns the way in.
+    pub(crate) fn make(&self) -> Result<Entrance, Error> {
         fs::create_dir_all(&self.path)
             .map_err(|source| Error::cgroup("make the cgroup", &self.path, source))?;
         point::reached("netns.effect_group_made");
-        let open = |name| {
-            let path = self.path.join(name);
-            let file = fs::OpenOptions::new().write(true).open(&path);
-            unless_gone(file).map_err(|source| Error::cgroup("open", &path, source))
-        };
-        let file = match open(TASKS)? {
-            Some(file) => Some(file),
-            None => open(PROCS)?,
-        };
-        let gone = || Error::cgroup("open", &self.path.join(PROCS), ErrorKind::NotFound);
-        file.map(OwnedFd::from).ok_or_else(gone)
+        let tasks = self.path.join(TASKS);
+        let file = unless_gone(fs::OpenOptions::new().write(true).open(&tasks))
+            .map_err(|source| Error::cgroup("open", &tasks, source))?;
+        if let Some(file) = file {
+            return Ok(Entrance::File(file.into()));
+        }
+        let directory = fs::File::open(&self.path)
+            .map_err(|source| Error::cgroup("open", &self.path, source))?;
+        Ok(Entrance::Directory(directory.into()))
     }
 
     /// The processes in it and beneath it.

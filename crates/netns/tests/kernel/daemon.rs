@@ -4,13 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use podwalk_netns::effects::CgroupLayout;
 use podwalk_netns::process::{PidFd, ProcessId};
 use podwalk_netns::{Found, lo_up, pin, place, probe, set_sysctls, share_directory, unlink, unpin};
 
-use crate::effects::{FAMILY, effects};
+use crate::effects::{FAMILY, Started, effects, start};
 use crate::node::{self, GUARD, node_tests};
 use crate::points::Points;
 
@@ -19,10 +19,11 @@ fn be_the_daemon(layout: &CgroupLayout) {
     let pod = Path::new("/run/netns/pod");
     place(pod).unwrap();
     pin(pod).unwrap();
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", FAMILY]);
-    effects(layout).enlist("pod-1", &mut command).unwrap();
-    command.spawn().unwrap().wait().unwrap();
+    let (mut started, family) = start(&effects(layout), "pod-1", FAMILY, 3);
+    for process in family {
+        println!("{}", process.id().pid);
+    }
+    started.wait();
 }
 
 fn the_killed_daemons_effect_is_found(test: &str, layout: &CgroupLayout) {
@@ -72,7 +73,7 @@ fn the_killed_daemons_effect_is_found(test: &str, layout: &CgroupLayout) {
 fn a_cgroup_that_cannot_be_joined_yet() -> File {
     let pod = Path::new("/run/cgroup").join(node::name()).join("pod-1");
     std::fs::create_dir_all(&pod).unwrap();
-    let pipe = pod.join("cgroup.procs");
+    let pipe = pod.join("tasks");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let flags = nix::libc::O_NONBLOCK;
     let mut held = OpenOptions::new()
@@ -85,7 +86,7 @@ fn a_cgroup_that_cannot_be_joined_yet() -> File {
     held
 }
 
-/// The child of `pid` once it waits in write(2), that is, between fork and exec.
+/// The child of `pid` once it waits in write(2), that is, before exec.
 fn child_about_to_join(pid: u32) -> PidFd {
     let mut found = None;
     node::eventually("the child is about to join", || {
@@ -136,7 +137,7 @@ node_tests! {
     fn a_child_that_has_not_joined_yet_dies_with_the_daemon() {
         if node::role().is_some() {
             let root = "/run/cgroup".into();
-            be_the_daemon(&CgroupLayout::V2 { root });
+            be_the_daemon(&CgroupLayout::V1 { hierarchy: root });
             return;
         }
         let _held = a_cgroup_that_cannot_be_joined_yet();
@@ -176,14 +177,12 @@ node_tests! {
         let points = Points::default();
         let effects = effects(&node::cgroup_v1("pids"));
         tracing::subscriber::with_default(points.subscriber(), || {
-            let mut command = Command::new("sleep");
-            effects.enlist("pod-1", command.arg("1000")).unwrap();
-            assert_eq!(points.taken(), ["netns.effect_group_made", "netns.effect_enlisted"]);
-            let mut child = command.spawn().unwrap();
+            let mut child = Started::new(&effects, "pod-1", "exec sleep 1000").unwrap();
+            assert_eq!(points.taken(), ["netns.effect_group_made"]);
             effects.quiet("pod-1", GUARD).unwrap();
             effects.quiet("pod-1", GUARD).unwrap();
             assert_eq!(points.taken(), ["netns.effect_killed", "netns.effect_group_removed"]);
-            child.wait().unwrap();
+            child.wait();
         });
         effects.disband().unwrap();
     }

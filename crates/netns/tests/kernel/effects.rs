@@ -1,13 +1,16 @@
 //! Quieting what an effect left running, in the three layouts.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use podwalk_netns::effects::{CgroupLayout, Effects, Error};
 use podwalk_netns::process::{PidFd, ProcessId};
+use podwalk_process::{Command, Stdio};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::node::{self, GUARD, node_tests, sh};
 
@@ -19,21 +22,61 @@ pub(crate) fn effects(layout: &CgroupLayout) -> Effects {
     Effects::new(layout.clone(), &node::name()).unwrap()
 }
 
+/// A process of an effect, fed and listened to through pipes.
+pub(crate) struct Started {
+    pidfd: OwnedFd,
+    pub(crate) stdin: Option<PipeWriter>,
+    stdout: PipeReader,
+}
+
+impl Started {
+    /// Starts `script` as a process of `pod`'s effect.
+    pub(crate) fn new(effects: &Effects, pod: &str, script: &str) -> Result<Self, Error> {
+        let (input, stdin) = std::io::pipe().unwrap();
+        let (stdout, output) = std::io::pipe().unwrap();
+        let command = Command {
+            program: Path::new("/bin/sh"),
+            arguments: vec![OsStr::new("-c"), OsStr::new(script)],
+            environment: vec![("PATH", std::env::var_os("PATH").unwrap())],
+            directory: Path::new("/"),
+        };
+        let errors = std::io::stderr();
+        let stdio = Stdio {
+            input: input.as_fd(),
+            output: output.as_fd(),
+            errors: errors.as_fd(),
+        };
+        let spawned = effects.spawn(pod, &command, stdio)?;
+        Ok(Self {
+            pidfd: spawned.pidfd,
+            stdin: Some(stdin),
+            stdout,
+        })
+    }
+
+    /// Reaps it; its exit code, if no signal ended it.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let ended = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        ended.unwrap().unwrap().exit_status()
+    }
+
+    /// All that it says, to the end.
+    pub(crate) fn said(&mut self) -> String {
+        let mut said = String::new();
+        self.stdout.read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
 /// Starts `script` as a process of `pod`'s effect; returns it with the processes whose pids it printed.
 pub(crate) fn start(
     effects: &Effects,
     pod: &str,
     script: &str,
     pids: usize,
-) -> (Child, Vec<PidFd>) {
-    let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    effects.enlist(pod, &mut command).unwrap();
-    let mut child = command.spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+) -> (Started, Vec<PidFd>) {
+    let started = Started::new(effects, pod, script).unwrap();
+    let lines = BufReader::new(&started.stdout).lines();
     let open = |line: std::io::Result<String>| {
         let pid = line.unwrap().trim().parse().unwrap();
         ProcessId::of(pid)
@@ -44,7 +87,7 @@ pub(crate) fn start(
             .unwrap()
     };
     let family = lines.take(pids).map(open).collect();
-    (child, family)
+    (started, family)
 }
 
 fn alive(family: &[PidFd]) -> Vec<bool> {
@@ -68,8 +111,8 @@ fn a_family_is_ended(layout: &CgroupLayout) {
     assert!(effects.leftovers().unwrap().is_empty());
     effects.disband().unwrap();
     effects.disband().unwrap();
-    child.wait().unwrap();
-    neighbour.wait().unwrap();
+    child.wait();
+    neighbour.wait();
 }
 
 /// `depart` is what a runtime does to the sandbox: it takes its own shell out of the effect.
@@ -88,7 +131,7 @@ fn who_was_moved_lives_on(layout: &CgroupLayout, depart: &str) {
         .unwrap();
     assert!(family[1].wait_exit(GUARD).unwrap());
     effects.disband().unwrap();
-    child.wait().unwrap();
+    child.wait();
 }
 
 /// The thread that starts a plugin may end before the plugin does.
@@ -100,7 +143,7 @@ fn the_starting_thread_may_end(layout: &CgroupLayout) {
     });
     // The thread is gone. The plugin ends when it is told to, by itself and not by a signal.
     drop(child.stdin.take());
-    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(child.wait(), Some(3));
     assert!(!family[0].is_alive().unwrap());
     assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 0);
     effects.disband().unwrap();
@@ -114,7 +157,7 @@ fn what_is_about_to_end_may(layout: &CgroupLayout) {
         let killed = scope.spawn(|| effects.quiet_after("pod-1", GUARD, GUARD).unwrap());
         drop(child.stdin.take());
         // It ends when it is told to, and not by a signal.
-        assert_eq!(child.wait().unwrap().code(), Some(3));
+        assert_eq!(child.wait(), Some(3));
         assert_eq!(killed.join().unwrap(), 0);
     });
     assert_eq!(alive(&family), [false]);
@@ -122,7 +165,7 @@ fn what_is_about_to_end_may(layout: &CgroupLayout) {
     let grace = Duration::from_millis(20);
     assert_eq!(effects.quiet_after("pod-1", grace, GUARD).unwrap(), 1);
     assert_eq!(alive(&family), [false]);
-    assert_eq!(child.wait().unwrap().code(), None, "killed");
+    assert_eq!(child.wait(), None, "killed");
     effects.disband().unwrap();
 }
 
@@ -139,7 +182,7 @@ fn a_brood_that_grows_is_ended(layout: &CgroupLayout) {
             .any(|line| line.contains("sleep") && !line.starts_with('Z'))
     );
     effects.disband().unwrap();
-    child.wait().unwrap();
+    child.wait();
 }
 
 fn a_cgroup_made_beneath_is_emptied_and_removed(layout: &CgroupLayout) {
@@ -153,7 +196,7 @@ fn a_cgroup_made_beneath_is_emptied_and_removed(layout: &CgroupLayout) {
     assert_eq!(alive(&family), [false; 3]);
     assert!(!group.exists());
     effects.disband().unwrap();
-    child.wait().unwrap();
+    child.wait();
 }
 
 /// A frozen cgroup of version 1, which holds its processes even against SIGKILL, until it is dropped.
@@ -307,7 +350,7 @@ node_tests! {
         effects.quiet("pod-1", GUARD).unwrap();
         assert!(family[0].wait_exit(GUARD).unwrap());
         effects.disband().unwrap();
-        child.wait().unwrap();
+        child.wait();
     }
 
     fn who_cannot_be_killed_is_named_at_the_deadline_without_cgroups() {
@@ -319,7 +362,7 @@ node_tests! {
         // It dies of the first signal, and is on no list as soon as it runs no program.
         effects.quiet("pod-1", GUARD).unwrap();
         assert!(family[0].wait_exit(GUARD).unwrap());
-        child.wait().unwrap();
+        child.wait();
     }
 
     fn who_came_while_others_were_killed_is_ended_too() {
@@ -335,8 +378,8 @@ node_tests! {
             late
         });
         assert_eq!([alive(&family), alive(&latecomers)], [[false], [false]]);
-        child.wait().unwrap();
-        late.wait().unwrap();
+        child.wait();
+        late.wait();
     }
 
     fn a_process_that_execs_for_ever_is_ended_without_cgroups() {
@@ -346,18 +389,50 @@ node_tests! {
             let (mut child, family) = start(&effects, "pod-1", "echo $$; exec /bin/sh /run/restless", 1);
             assert_eq!(effects.quiet("pod-1", GUARD).unwrap(), 1);
             assert_eq!(alive(&family), [false]);
-            child.wait().unwrap();
+            child.wait();
         }
     }
 
-    fn a_command_whose_cgroup_was_removed_is_not_started() {
-        let effects = effects(&node::cgroup_v1("pids"));
-        let mut command = Command::new("touch");
-        command.arg("/run/started");
-        effects.enlist("pod-1", &mut command).unwrap();
-        effects.quiet("pod-1", GUARD).unwrap();
-        assert!(command.spawn().is_err());
-        assert!(!Path::new("/run/started").exists());
+    fn a_program_is_born_in_its_cgroup_and_leads_its_process_group_with_no_signal_blocked() {
+        let look = "cat /proc/self/cgroup; echo $PODWALK_EFFECT; cut -d' ' -f1,5 /proc/$$/stat; \
+                    grep -E '^Sig(Blk|Ign)' /proc/$$/status | cut -f2";
+        for mount in [|| node::cgroup_v1("pids"), node::cgroup_v2] {
+            let effects = effects(&mount());
+            let mut started = Started::new(&effects, "pod-1", look).unwrap();
+            let said = started.said();
+            assert_eq!(started.wait(), Some(0));
+            let place = format!("/{}/pod-1", node::name());
+            let lines: Vec<&str> = said.lines().collect();
+            assert!(lines.iter().any(|line| line.ends_with(&place)), "{said}");
+            let [.., effect, pids, blocked, ignored] = lines[..] else {
+                panic!("{said}");
+            };
+            assert_eq!(effect, "pod-1");
+            let (pid, group) = pids.split_once(' ').unwrap();
+            assert_eq!(pid, group);
+            assert_eq!(blocked, "0000000000000000");
+            let ignored = u64::from_str_radix(ignored, 16).unwrap();
+            assert_eq!(ignored & 1 << (nix::libc::SIGPIPE - 1), 0, "as we do, it ignores SIGPIPE");
+            effects.quiet("pod-1", GUARD).unwrap();
+            effects.disband().unwrap();
+        }
+    }
+
+    fn many_threads_start_programs_at_once() {
+        let effects = effects(&node::cgroup_v2());
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let effects = &effects;
+                scope.spawn(move || {
+                    let pod = format!("pod-{thread}");
+                    for number in 0..25 {
+                        let mut started = Started::new(effects, &pod, &format!("exit {number}")).unwrap();
+                        assert_eq!(started.wait(), Some(number));
+                    }
+                    effects.quiet(&pod, GUARD).unwrap();
+                });
+            }
+        });
         effects.disband().unwrap();
     }
 

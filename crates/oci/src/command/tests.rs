@@ -1,9 +1,11 @@
 use super::*;
 use crate::process::{ProcessIdentity, ProcessWatch};
+use podwalk_process::{OUTPUT_LIMIT, Spawned, Stdio, Unlisted};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use tokio::time::{sleep, timeout};
 
 /// A directory with one program in it.
 struct Program {
@@ -122,11 +124,14 @@ async fn a_process_that_may_stay_gets_no_pipe() {
 
 #[tokio::test]
 async fn floods_are_bounded() {
-    let program =
-        Program::shell("head -c 3000000 /dev/zero >&2; head -c 3000000 /dev/zero; echo end >&2");
-    let answer = program.run(LONG, true).await.unwrap();
-    assert_eq!(answer.stdout.len() as u64, ANSWER_LIMIT);
+    let wordy = Program::shell("head -c 3000000 /dev/zero >&2; echo end >&2");
+    let answer = wordy.run(LONG, true).await.unwrap();
     assert!(answer.message.ends_with("end"), "{}", answer.message);
+    let script = format!("head -c {} /dev/zero", OUTPUT_LIMIT + 1);
+    let error = Program::shell(&script).run(LONG, true).await;
+    let error = error.map(|_| ()).unwrap_err();
+    assert!(matches!(&error, OciError::Lost { .. }), "{error}");
+    assert!(!error.nothing_begun());
 }
 
 /// Runs a script that hangs to its deadline, which is longer each time until the script came
@@ -157,8 +162,17 @@ async fn at_the_deadline_the_whole_group_is_killed() {
 }
 
 #[tokio::test]
-async fn a_leftover_that_holds_the_pipe_is_killed_at_the_deadline() {
-    overrun(&HANG.replace("; wait", "")).await;
+async fn a_leftover_that_holds_the_pipe_holds_nobody_and_lives_on() {
+    let program = Program::shell(&HANG.replace("; wait", ""));
+    let answer = program.run(LONG, true).await.unwrap();
+    assert!(answer.exit.success());
+    let written = fs::read_to_string(program.directory.path().join("pids")).unwrap();
+    let left = written.split_whitespace().last().unwrap().parse().unwrap();
+    let left = ProcessWatch::of(left)
+        .unwrap()
+        .expect("it may be a sandbox");
+    left.kill().unwrap();
+    timeout(LONG, left.exited()).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -169,18 +183,6 @@ async fn a_call_that_is_dropped_takes_its_group_with_it() {
         pids = program.pids() => pids,
     };
     until_gone(pids).await;
-}
-
-#[tokio::test]
-async fn scenario_33_a_program_that_is_just_written_is_tried_again() {
-    let program = Program::shell("exit 0");
-    let writer = File::options().append(true).open(program.path()).unwrap();
-    let close = async {
-        sleep(BUSY_RETRY).await;
-        drop(writer);
-    };
-    let (answer, ()) = tokio::join!(program.run(LONG, true), close);
-    assert!(answer.unwrap().exit.success());
 }
 
 #[tokio::test]
@@ -215,19 +217,21 @@ async fn scenario_33_what_is_no_program_is_named() {
 async fn the_port_sees_the_whole_command_before_it_starts() {
     struct Sees(Mutex<Vec<String>>);
     impl Spawn for Sees {
-        fn enlist(&self, id: &str, command: &mut Command) -> io::Result<()> {
-            self.0
-                .lock()
-                .unwrap()
-                .push(format!("{id} {:?}", command.get_args().collect::<Vec<_>>()));
-            command.env("MARK", id);
-            Ok(())
+        fn spawn(
+            &self,
+            id: &str,
+            command: &Command<'_>,
+            stdio: Stdio<'_>,
+        ) -> Result<Spawned, NotSpawned> {
+            let seen = format!("{id} {:?}", command.arguments);
+            self.0.lock().unwrap().push(seen);
+            Unlisted.spawn(id, command, stdio)
         }
     }
     let sees = Sees(Mutex::new(Vec::new()));
-    let program = Program::shell("echo $MARK");
+    let program = Program::shell("echo it ran");
     let answer = program.run_with(&sees, LONG, true).await.unwrap();
-    assert_eq!(answer.stdout, b"pod-1\n");
+    assert_eq!(answer.stdout, b"it ran\n");
     let seen = sees.0.into_inner().unwrap();
     assert_eq!(seen, [format!("pod-1 [{:?}]", program.directory.path())]);
 }
@@ -236,8 +240,13 @@ async fn the_port_sees_the_whole_command_before_it_starts() {
 async fn what_cannot_be_enlisted_is_not_started() {
     struct Refuses;
     impl Spawn for Refuses {
-        fn enlist(&self, _id: &str, _command: &mut Command) -> io::Result<()> {
-            Err(io::Error::other("no cgroup"))
+        fn spawn(
+            &self,
+            _id: &str,
+            _command: &Command<'_>,
+            _stdio: Stdio<'_>,
+        ) -> Result<Spawned, NotSpawned> {
+            Err(NotSpawned::Enlist(io::Error::other("no cgroup")))
         }
     }
     let program = Program::shell(r#"touch "$1/started""#);

@@ -2,8 +2,8 @@
 
 use super::probe::belongs_to;
 use super::*;
-use crate::command::Unlisted;
 use crate::config::SandboxConfig;
+use podwalk_process::Unlisted;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 

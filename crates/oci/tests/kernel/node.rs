@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use podwalk_oci::{
     Bundle, CgroupParent, Dns, Handler, OciRuntime, SandboxConfig, SandboxId, Spawn, Target,
 };
+use podwalk_process::{NotSpawned, Spawned, Unlisted};
 
 /// A guard against a hang, not a measure.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -171,9 +172,15 @@ fn remove_tree(directory: &Path) {
 struct Marked;
 
 impl Spawn for Marked {
-    fn enlist(&self, id: &str, command: &mut Command) -> io::Result<()> {
-        command.env(EFFECT, id);
-        Ok(())
+    fn spawn(
+        &self,
+        id: &str,
+        command: &podwalk_process::Command<'_>,
+        stdio: podwalk_process::Stdio<'_>,
+    ) -> Result<Spawned, NotSpawned> {
+        let mut marked = command.clone();
+        marked.environment.push((EFFECT, id.into()));
+        Unlisted.spawn(id, &marked, stdio)
     }
 }
 

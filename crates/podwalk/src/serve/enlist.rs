@@ -1,11 +1,11 @@
 //! Puts the processes of effects where they are found again.
 
 use std::io;
-use std::process::Command;
 use std::sync::Arc;
 
 use podwalk_engine::id::InstanceId;
-use podwalk_netns::effects::Effects;
+use podwalk_netns::effects::{Effects, Error};
+use podwalk_process::{Command, NotSpawned, Spawn, Spawned, Stdio};
 
 /// Where calls go that are for no pod: STATUS, VERSION and GC. It carries the
 /// instance's name, as a pod's id does, so that no other daemon's are ended.
@@ -27,26 +27,23 @@ impl Enlist {
             of_no_pod: of_no_pod(instance),
         }
     }
+}
 
-    fn put(&self, pod: &str, command: &mut Command) -> io::Result<()> {
-        let place = match pod.is_empty() {
+impl Spawn for Enlist {
+    fn spawn(
+        &self,
+        owner: &str,
+        command: &Command<'_>,
+        stdio: Stdio<'_>,
+    ) -> Result<Spawned, NotSpawned> {
+        let place = match owner.is_empty() {
             true => &self.of_no_pod,
-            false => pod,
+            false => owner,
         };
-        self.effects
-            .enlist(place, command)
-            .map_err(io::Error::other)
-    }
-}
-
-impl podwalk_cni::Spawn for Enlist {
-    fn enlist(&self, container_id: &str, command: &mut Command) -> io::Result<()> {
-        self.put(container_id, command)
-    }
-}
-
-impl podwalk_oci::Spawn for Enlist {
-    fn enlist(&self, id: &str, command: &mut Command) -> io::Result<()> {
-        self.put(id, command)
+        let spawned = self.effects.spawn(place, command, stdio);
+        spawned.map_err(|error| match error {
+            Error::Start { source, .. } => NotSpawned::Execute(source),
+            other => NotSpawned::Enlist(io::Error::other(other)),
+        })
     }
 }
