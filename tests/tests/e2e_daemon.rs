@@ -192,6 +192,35 @@ fn events_go_on_from_a_cursor_and_say_when_they_cannot() -> Result<()> {
 }
 
 #[test]
+fn events_of_a_daemon_that_was_killed_are_told_from_the_journal() -> Result<()> {
+    node::run(Layout::V2, || {
+        let scene = Scene::open(&[podnet()])?;
+        let client = scene.client();
+        let id = client.run(&["--name", "web"])?;
+        let all = Events::since(&client, Some("0-0"))?.until("started")?;
+        let before = cursor_of(&all[3])?.to_owned();
+        let scene = scene.restart(End::Kill)?;
+        let client = scene.client();
+        let told = Events::since(&client, Some(&before))?.until("started")?;
+        let plain = |events: &[Value]| -> Vec<(Value, Value, Value)> {
+            let fields = |e: &Value| (e["event"].clone(), e["at"].clone(), e["pod"]["id"].clone());
+            events.iter().map(fields).collect()
+        };
+        ensure!(told[0]["event"] == "gap", "{told:#?}");
+        ensure!(plain(&told[1..]) == plain(&all[1..]), "{told:#?}");
+        ensure!(told[1]["pod"]["id"] == id.as_str());
+        let on = cursor_of(&told[told.len() - 2])?;
+        let rest = Events::since(&client, Some(on))?.until("started")?;
+        ensure!(
+            rest == told[told.len() - 1..],
+            "a cursor of this opening needs no gap: {rest:#?}"
+        );
+        client.call(["rm", "-f", &id])?.done()?;
+        scene.close()
+    })
+}
+
+#[test]
 fn logs_are_json_when_asked_for() -> Result<()> {
     node::run(Layout::V2, || {
         let config = Config {

@@ -33,6 +33,10 @@ pub trait Node: Send + Sync + 'static {
     /// The runtime handlers, the default first and also under the empty name.
     fn handlers(&self) -> Vec<Handler>;
 
+    /// Whether a handler's program is there now. One that is not is named to nobody who chooses, and
+    /// fails when it is used.
+    fn handler_is_present(&self, name: &str) -> bool;
+
     /// Who keeps the books of a pod's cgroup.
     fn cgroup_driver(&self) -> CgroupDriver;
 
@@ -63,9 +67,6 @@ pub struct Handler {
     pub name: String,
     /// Pods may have a user namespace of their own.
     pub user_namespaces: bool,
-    /// Its program is there now. One that is not is named to nobody who chooses, and fails when it is
-    /// used.
-    pub is_present: bool,
 }
 
 /// How a parent cgroup is named.

@@ -312,7 +312,7 @@ impl RuntimeService for Runtime {
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
         let conditions = self.conditions().await;
         let handlers = self.node.handlers().into_iter();
-        let present = handlers.filter(|handler| handler.is_present);
+        let present = handlers.filter(|handler| self.node.handler_is_present(&handler.name));
         let handlers = present.map(|handler| v1::RuntimeHandler {
             name: handler.name,
             features: Some(v1::RuntimeHandlerFeatures {

@@ -158,11 +158,13 @@ impl Engine {
         for batch in plan.reboot_batches() {
             parts.journal.append(batch, Durability::Power).await?;
         }
+        let graves: Vec<_> = plan.still_buried(replay.obituaries);
+        let records = plan.with_reboot(replay.pods);
         let inner = Inner {
             decide,
-            events: Events::new(parts.journal.epoch()),
+            events: Events::new(parts.journal.epoch(), &records, &graves),
             pods: Mutex::new(Registry::new(plan.pods.iter().map(|plan| plan.pod.clone()))),
-            graves: Mutex::new(plan.still_buried(replay.obituaries)),
+            graves: Mutex::new(graves.into()),
             quarantined: Mutex::new(plan.quarantined.clone()),
             closing: AtomicBool::new(false),
             gate: Gate::new(parts.config.recovery_at_once),

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_channel::mpsc;
 
 use crate::clock::Stamp;
-use crate::pod::Pod;
-use crate::record::{Direction, Goal, Observation, Output, Record};
+use crate::pod::{Obituary, Pod};
+use crate::record::{Direction, Entry, Goal, Observation, Output, Record};
 use crate::step::Step;
+
+mod recall;
 
 /// How many events are kept for those who come later.
 const WINDOW: usize = 4096;
@@ -41,13 +43,24 @@ pub struct Event {
     pub pod: Arc<Pod>,
 }
 
+/// An event that has no place yet.
+#[derive(Debug)]
+struct Told {
+    stamp: Stamp,
+    what: &'static str,
+    detail: String,
+    pod: Arc<Pod>,
+}
+
 /// What a listener gets: first what it has missed, then what comes.
 #[derive(Debug)]
 pub struct Subscription {
     /// Events after the cursor that are still known.
     pub backlog: Vec<Event>,
-    /// The cursor was of another opening, too old, or never given out: look at
-    /// all pods anew.
+    /// The cursor was of another opening, too old, or never given out: the
+    /// backlog is all that is known, what the journal tells of earlier openings
+    /// included. Some of it may have been heard before, and what lies further
+    /// back is missing: look at all pods anew.
     pub gap: bool,
     /// What comes. It ends when the listener falls too far behind.
     pub live: mpsc::Receiver<Event>,
@@ -91,27 +104,44 @@ struct Stage {
 }
 
 impl Events {
-    pub(crate) fn new(epoch: u64) -> Self {
-        Self {
+    /// Of this opening, beginning with what the journal still tells of earlier
+    /// ones: the records of each pod, and the pods that are gone.
+    pub(crate) fn new(epoch: u64, pods: &[Vec<Entry>], graves: &[Obituary]) -> Self {
+        let events = Self {
             epoch,
             stage: Mutex::default(),
+        };
+        for told in recall::recall(pods, graves, WINDOW) {
+            events.publish(told);
         }
+        events
     }
 
     /// Tells everybody what a record says. Called under the pod's pen, so that
     /// a pod's events come in the order of its records.
     pub(crate) fn tell(&self, stamp: Stamp, record: &Record, pod: &Arc<Pod>) {
         if let Some((what, detail)) = describe(record, pod) {
-            self.publish(stamp, what, detail, pod);
+            let pod = pod.clone();
+            self.publish(Told {
+                stamp,
+                what,
+                detail,
+                pod,
+            });
         }
     }
 
     /// Tells everybody that a pod is gone.
     pub(crate) fn tell_removed(&self, stamp: Stamp, pod: &Arc<Pod>) {
-        self.publish(stamp, "removed", String::new(), pod);
+        self.publish(Told {
+            stamp,
+            what: "removed",
+            detail: String::new(),
+            pod: pod.clone(),
+        });
     }
 
-    fn publish(&self, stamp: Stamp, what: &'static str, detail: String, pod: &Arc<Pod>) {
+    fn publish(&self, told: Told) {
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         stage.told += 1;
         let event = Event {
@@ -119,10 +149,10 @@ impl Events {
                 epoch: self.epoch,
                 number: stage.told,
             },
-            stamp,
-            what,
-            detail,
-            pod: pod.clone(),
+            stamp: told.stamp,
+            what: told.what,
+            detail: told.detail,
+            pod: told.pod,
         };
         stage
             .listeners

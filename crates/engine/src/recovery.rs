@@ -81,6 +81,15 @@ impl RecoveryPlan {
         all.into_iter().filter(buried).collect()
     }
 
+    /// Each pod's records, the reboot's included.
+    pub(crate) fn with_reboot(&self, pods: Vec<(PodId, Vec<Entry>)>) -> Vec<Vec<Entry>> {
+        let mut records: BTreeMap<PodId, Vec<Entry>> = pods.into_iter().collect();
+        for entry in &self.reboot {
+            records.entry(entry.pod).or_default().push(entry.clone());
+        }
+        records.into_values().collect()
+    }
+
     /// The reboot's records, in batches that the journal takes. A pod's own
     /// are never parted.
     pub fn reboot_batches(&self) -> Vec<Vec<Entry>> {

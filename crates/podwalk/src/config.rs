@@ -276,6 +276,11 @@ impl Config {
             );
         }
         anyhow::ensure!(
+            !self.run_dir.as_os_str().as_encoded_bytes().contains(&b':'),
+            "run_dir = '{}' has a ':' in it: no runtime takes a bundle there",
+            self.run_dir.display()
+        );
+        anyhow::ensure!(
             !self.cgroup.parent.trim_matches('/').is_empty(),
             "cgroup.parent = '{}' names no cgroup below the root",
             self.cgroup.parent

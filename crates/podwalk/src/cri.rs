@@ -70,9 +70,12 @@ impl Node for Lent {
             .map(|name| Handler {
                 name: name.to_owned(),
                 user_namespaces: self.served.handlers.has_user_namespaces(name),
-                is_present: self.served.handlers.is_present(name),
             })
             .collect()
+    }
+
+    fn handler_is_present(&self, name: &str) -> bool {
+        self.served.handlers.is_present(name)
     }
 
     fn cgroup_driver(&self) -> CgroupDriver {

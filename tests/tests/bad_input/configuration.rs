@@ -51,6 +51,7 @@ fn each_is_refused_by_file_line_and_key() -> Result<()> {
             ),
             ("[cni]\nplugin_seconds = -1", &["line 2", "-1"]),
             ("state_dir = 'var'", &["state_dir = 'var'", "absolute"]),
+            ("run_dir = '/run/a:b'", &["run_dir = '/run/a:b'", "':'"]),
             ("[log]\nformat = 'xml'", &["line 2", "xml", "text"]),
             ("[log]\nfilter = 'a=b=c'", &["log.filter", "a=b=c"]),
             (

@@ -223,6 +223,25 @@ fn users(runs: &[(u32, u32, u32)]) -> v1::UserNamespace {
     }
 }
 
+/// The limit of a message is kubelet's own; below it a pod is too large for the journal.
+#[test]
+fn a_message_of_more_than_16_mib_is_refused_unread_and_a_smaller_one_by_field() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (scene, cri) = open()?;
+        let large = |bytes: usize| {
+            let mut config = pod("large", 0);
+            config.annotations.insert("k".to_owned(), "x".repeat(bytes));
+            config
+        };
+        let limit = 16 << 20;
+        refused(cri.run(large(limit), ""), Code::OutOfRange, &["16777216"])?;
+        let below = cri.run(large(limit - 1024), "");
+        refused(below, Code::InvalidArgument, &["annotations"])?;
+        ensure!(cri.list(v1::PodSandboxFilter::default())?.is_empty());
+        close(scene, &cri)
+    })
+}
+
 #[test]
 fn a_prefix_that_means_two_pods_is_refused_and_touches_neither() -> Result<()> {
     node::run(Layout::V2, || {

@@ -52,17 +52,20 @@ impl Node for Lent {
     }
 
     fn handlers(&self) -> Vec<Handler> {
-        let handler = |name: &str, user_namespaces, is_present| Handler {
+        let handler = |name: &str, user_namespaces| Handler {
             name: name.to_owned(),
             user_namespaces,
-            is_present,
         };
         vec![
-            handler("", true, true),
-            handler("crun", true, true),
-            handler("vm", false, true),
-            handler("youki", true, false),
+            handler("", true),
+            handler("crun", true),
+            handler("vm", false),
+            handler("youki", true),
         ]
+    }
+
+    fn handler_is_present(&self, name: &str) -> bool {
+        name != "youki"
     }
 
     fn cgroup_driver(&self) -> CgroupDriver {

@@ -55,7 +55,7 @@ fn a_cursor_round_trips_and_anything_else_is_refused() {
 
 #[test]
 fn a_listener_without_a_cursor_hears_what_comes() {
-    let events = Events::new(7);
+    let events = Events::new(7, &[], &[]);
     tell(&events, 3);
     let mut heard = events.subscribe(None);
     assert!(heard.backlog.is_empty() && !heard.gap);
@@ -68,7 +68,7 @@ fn a_listener_without_a_cursor_hears_what_comes() {
 
 #[test]
 fn a_listener_with_a_cursor_hears_what_it_has_missed() {
-    let events = Events::new(7);
+    let events = Events::new(7, &[], &[]);
     tell(&events, 3);
     for (since, missed) in [(0, vec![1, 2, 3]), (1, vec![2, 3]), (3, vec![])] {
         let heard = events.subscribe(cursor(7, since));
@@ -78,7 +78,7 @@ fn a_listener_with_a_cursor_hears_what_it_has_missed() {
 
 #[test]
 fn a_cursor_of_another_opening_or_never_given_out_is_a_gap() {
-    let events = Events::new(7);
+    let events = Events::new(7, &[], &[]);
     tell(&events, 3);
     for wrong in [
         cursor(6, 2),
@@ -94,7 +94,7 @@ fn a_cursor_of_another_opening_or_never_given_out_is_a_gap() {
 
 #[test]
 fn only_so_many_events_are_kept_and_who_comes_later_is_told() {
-    let events = Events::new(7);
+    let events = Events::new(7, &[], &[]);
     tell(&events, WINDOW + 10);
     let oldest = events.subscribe(cursor(7, 10));
     assert_eq!((oldest.backlog.len(), oldest.gap), (WINDOW, false));
@@ -102,9 +102,75 @@ fn only_so_many_events_are_kept_and_who_comes_later_is_told() {
     assert_eq!((older.backlog.len(), older.gap), (WINDOW, true));
 }
 
+/// What a listener with a cursor of another opening gets: words, and how far each pod was.
+fn recalled(pods: &[Story], graves: &[Story]) -> Vec<(&'static str, String)> {
+    let pods: Vec<_> = pods.iter().map(|story| story.entries.clone()).collect();
+    let bury = |story: &Story| Obituary { pod: story.pod() };
+    let graves: Vec<_> = graves.iter().map(bury).collect();
+    let heard = Events::new(7, &pods, &graves).subscribe(cursor(6, 1));
+    assert!(heard.gap);
+    let expected: Vec<u64> = (1..).take(heard.backlog.len()).collect();
+    assert_eq!(numbers(&heard.backlog), expected);
+    let told = heard.backlog.iter();
+    told.map(|event| (event.what, event.pod.state().to_string()))
+        .collect()
+}
+
+#[test]
+fn earlier_openings_are_told_from_the_journal_in_the_order_of_time() {
+    let web = Story::new(NetworkMode::Cni, 1).started();
+    let gone = Story::new(NetworkMode::Host, 0)
+        .of(pod_id(2))
+        .later(3)
+        .started();
+    let told = recalled(std::slice::from_ref(&web), &[]);
+    let walk = [
+        ("asked", "Created"),
+        ("created", "Created"),
+        ("netns-mounted", "NetnsMounted"),
+        ("network-ready", "NetworkReady"),
+        ("cni-configured", "CniConfigured"),
+        ("started", "Started"),
+    ];
+    let walk = walk.map(|(word, state)| (word, state.to_owned()));
+    assert_eq!(told, walk);
+    let with_a_grave = recalled(&[web], &[gone]);
+    let others: Vec<_> = with_a_grave
+        .iter()
+        .filter(|event| event.0 != "removed")
+        .cloned()
+        .collect();
+    assert_eq!(others, walk);
+    let at = with_a_grave.iter().position(|event| event.0 == "removed");
+    assert!(
+        at.is_some_and(|at| 0 < at && at < walk.len()),
+        "{with_a_grave:?}"
+    );
+}
+
+#[test]
+fn only_the_youngest_of_what_the_journal_tells_are_kept() {
+    let pods: Vec<_> = (0..WINDOW as u64 / 4)
+        .map(|number| {
+            let story = Story::new(NetworkMode::Cni, 1).of(pod_id(1));
+            story.later(number).started().entries
+        })
+        .collect();
+    let heard = Events::new(7, &pods, &[]).subscribe(cursor(6, 1));
+    assert_eq!(heard.backlog.len(), WINDOW);
+    let stamps: Vec<_> = heard
+        .backlog
+        .iter()
+        .map(|event| event.stamp.wall_ns)
+        .collect();
+    assert!(stamps.is_sorted());
+    let youngest = pods.iter().flatten().map(|entry| entry.stamp.wall_ns).max();
+    assert_eq!(stamps.last().copied(), youngest);
+}
+
 #[test]
 fn a_listener_that_falls_too_far_behind_is_let_go_and_holds_nobody_up() {
-    let events = Events::new(7);
+    let events = Events::new(7, &[], &[]);
     let slow = events.subscribe(None);
     let mut quick = events.subscribe(None);
     let mut heard = 0;

@@ -1,0 +1,68 @@
+//! What happened before the journal was opened, as far as it still tells.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use crate::clock::Stamp;
+use crate::pod::{Obituary, Pod, fold};
+use crate::record::{Entry, Record};
+
+use super::{Told, describe};
+
+/// A record's place: by the wall clock, which alone goes on over boots, and then within its pod.
+type Place = (u64, usize, usize);
+
+/// The youngest `most` events that a journal's records tell, the oldest first. Of a pod that was
+/// folded into a snapshot only what came later is told, of one that is gone only its end.
+pub(super) fn recall(pods: &[Vec<Entry>], graves: &[Obituary], most: usize) -> Vec<Told> {
+    let mut youngest = BinaryHeap::new();
+    let mut consider = |place: Place| {
+        youngest.push(Reverse(place));
+        if youngest.len() > most {
+            youngest.pop();
+        }
+    };
+    for (pod, entries) in pods.iter().enumerate() {
+        for (number, entry) in entries.iter().enumerate() {
+            if !matches!(entry.record, Record::Intent(_) | Record::Snapshot(_)) {
+                consider((entry.stamp.wall_ns, pod, number));
+            }
+        }
+    }
+    for (grave, obituary) in graves.iter().enumerate() {
+        consider((obituary.pod.last.wall_ns, pods.len() + grave, 0));
+    }
+    let mut places: Vec<Place> = youngest.into_iter().map(|Reverse(place)| place).collect();
+    places.sort_unstable();
+    let told = places.into_iter().filter_map(|(_, pod, number)| {
+        match (pods.get(pod), pod.checked_sub(pods.len())) {
+            (Some(entries), _) => of_record(entries, number),
+            (None, grave) => graves.get(grave?).map(of_grave),
+        }
+    });
+    told.collect()
+}
+
+/// What one record says, with the pod as it was right after it; the first two are of one batch.
+fn of_record(entries: &[Entry], number: usize) -> Option<Told> {
+    let known = entries.get(..entries.len().min(number.max(1) + 1))?;
+    let pod: Pod = fold(known).ok()?;
+    let entry = entries.get(number)?;
+    let (what, detail) = describe(&entry.record, &pod)?;
+    Some(told(entry.stamp, what, detail, pod))
+}
+
+fn of_grave(obituary: &Obituary) -> Told {
+    let pod = obituary.pod.clone();
+    told(pod.last, "removed", String::new(), pod)
+}
+
+fn told(stamp: Stamp, what: &'static str, detail: String, pod: Pod) -> Told {
+    Told {
+        stamp,
+        what,
+        detail,
+        pod: Arc::new(pod),
+    }
+}
