@@ -134,7 +134,7 @@ pub fn pod_config(bytes: &[u8]) {
         if spec.validate().is_ok() {
             // What is admitted must fit in the journal, and come out of it as it went in.
             let intent = CreateIntent {
-                spec,
+                spec: spec.into(),
                 sandbox_key: None,
             };
             record_comes_back(Record::Intent(Intent::Create(Box::new(intent))));

@@ -83,7 +83,7 @@ pub(crate) fn intent(step: Step, network: &NetworkMode) -> Intent {
     let sandbox_key = own.then(|| "/var/run/netns/web".to_owned());
     match step {
         Step::Create => Intent::Create(Box::new(CreateIntent {
-            spec: spec(network.clone()),
+            spec: spec(network.clone()).into(),
             sandbox_key,
         })),
         Step::MountNetns => Intent::MountNetns(MountNetnsIntent {

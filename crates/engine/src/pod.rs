@@ -1,5 +1,7 @@
 //! What is known of one pod: the fold of its records.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Stamp;
@@ -34,7 +36,7 @@ pub struct Pod {
     /// When its last record was made.
     pub last: Stamp,
     /// What was asked for.
-    pub spec: PodSpec,
+    pub spec: Arc<PodSpec>,
     /// The path of the namespace file, in modes that have one.
     pub sandbox_key: Option<String>,
     /// What is wanted of it.

@@ -3,6 +3,8 @@
 //! These are the live types. Their bytes on disk are frozen by the store,
 //! version by version; nothing here promises a layout.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Stamp;
@@ -155,7 +157,7 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateIntent {
     /// What was asked for.
-    pub spec: PodSpec,
+    pub spec: Arc<PodSpec>,
     /// The path of the namespace file, in modes that have one.
     pub sandbox_key: Option<String>,
 }

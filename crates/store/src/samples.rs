@@ -80,7 +80,7 @@ pub(crate) fn folded(pod: u64, next_sequence: u64) -> Pod {
         next_sequence,
         created: stamp(1),
         last: stamp(next_sequence * 1_000),
-        spec: spec(),
+        spec: spec().into(),
         sandbox_key: Some("/var/run/netns/podwalk-1".to_owned()),
         goal: Goal::Stop,
         cause: Cause::NotResumed,
@@ -290,7 +290,7 @@ fn goals() -> Vec<(&'static str, Record)> {
 
 fn intents() -> Vec<(&'static str, Record)> {
     let create = CreateIntent {
-        spec: spec(),
+        spec: spec().into(),
         sandbox_key: Some("/var/run/netns/podwalk-1".to_owned()),
     };
     let mount = MountNetnsIntent {

@@ -141,7 +141,10 @@ fn start_output() -> impl Strategy<Value = StartOutput> + Clone {
 
 fn intent() -> BoxedStrategy<Intent> {
     let create = (spec(), option::of(text())).prop_map(|(spec, sandbox_key)| {
-        Intent::Create(Box::new(CreateIntent { spec, sandbox_key }))
+        Intent::Create(Box::new(CreateIntent {
+            spec: spec.into(),
+            sandbox_key,
+        }))
     });
     prop_oneof![
         create,
@@ -320,7 +323,7 @@ pub(crate) fn pod() -> BoxedStrategy<Pod> {
             next_sequence: head.1,
             created: head.2,
             last: head.3,
-            spec: head.4,
+            spec: head.4.into(),
             sandbox_key: will.0,
             goal: will.1,
             cause: will.2,

@@ -40,7 +40,7 @@ fn pod(text: usize) -> Pod {
 
 fn intent(spec: PodSpec) -> Record {
     let intent = CreateIntent {
-        spec,
+        spec: spec.into(),
         sandbox_key: None,
     };
     Record::Intent(Intent::Create(Box::new(intent)))

@@ -228,7 +228,7 @@ impl Life {
             ..PodSpec::default()
         };
         Intent::Create(Box::new(CreateIntent {
-            spec,
+            spec: spec.into(),
             sandbox_key: Some(self.key()),
         }))
     }

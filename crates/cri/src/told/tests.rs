@@ -22,7 +22,7 @@ fn view(number: u8, name: &str, attempt: u32, wall_ns: u64) -> PodView {
             cause: Cause::Request,
         },
         Record::Intent(Intent::Create(Box::new(CreateIntent {
-            spec,
+            spec: spec.into(),
             sandbox_key: None,
         }))),
     ];

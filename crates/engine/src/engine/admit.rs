@@ -85,7 +85,10 @@ impl Inner {
             goal: Goal::Run,
             cause: Cause::Request,
         };
-        let intent = Intent::Create(Box::new(CreateIntent { spec, sandbox_key }));
+        let intent = Intent::Create(Box::new(CreateIntent {
+            spec: Arc::new(spec),
+            sandbox_key,
+        }));
         number(id, 0, now, [goal, Record::Intent(intent)])
     }
 }

@@ -154,10 +154,10 @@ fn name_in(raw: &RawRecord) -> Option<String> {
     match raw.sequence {
         None => format::decode_obituary(&raw.bytes)
             .ok()
-            .map(|obituary| obituary.pod.spec.name),
+            .map(|obituary| obituary.pod.spec.name.clone()),
         Some(_) => match format::decode(&raw.bytes).ok()?.record {
-            Record::Intent(Intent::Create(intent)) => Some(intent.spec.name),
-            Record::Snapshot(pod) => Some(pod.spec.name),
+            Record::Intent(Intent::Create(intent)) => Some(intent.spec.name.clone()),
+            Record::Snapshot(pod) => Some(pod.spec.name.clone()),
             _ => None,
         },
     }

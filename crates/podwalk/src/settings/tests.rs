@@ -48,7 +48,10 @@ fn born(network: NetworkMode) -> Vec<Record> {
             goal: Goal::Run,
             cause: Cause::Request,
         },
-        Record::Intent(Intent::Create(Box::new(CreateIntent { spec, sandbox_key }))),
+        Record::Intent(Intent::Create(Box::new(CreateIntent {
+            spec: spec.into(),
+            sandbox_key,
+        }))),
         Record::Done(Output::Create(CreateOutput {})),
     ]
 }

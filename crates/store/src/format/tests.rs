@@ -1,5 +1,7 @@
 //! Bytes that are records, and bytes that are not.
 
+use std::sync::Arc;
+
 use podwalk_engine::record::{Observation, Record};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -242,12 +244,12 @@ fn a_snapshot_may_hold_more_than_a_record() {
     let Record::Snapshot(pod) = &mut large.record else {
         unreachable!("a snapshot is a snapshot");
     };
-    pod.spec.hostname = "h".repeat(RECORD_LIMIT);
+    Arc::make_mut(&mut pod.spec).hostname = "h".repeat(RECORD_LIMIT);
     let bytes = encode(large.clone()).unwrap();
     assert!(bytes.len() > RECORD_LIMIT);
     assert_eq!(decode(&bytes), Ok(large));
     let mut larger = obituary(1, 4);
-    larger.pod.spec.hostname = "h".repeat(SNAPSHOT_LIMIT);
+    Arc::make_mut(&mut larger.pod.spec).hostname = "h".repeat(SNAPSHOT_LIMIT);
     assert_eq!(encode_obituary(larger).unwrap_err().limit, SNAPSHOT_LIMIT);
 }
 

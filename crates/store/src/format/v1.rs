@@ -7,6 +7,7 @@
 //! a default), or there is a version 2 with a `From` of this one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use podwalk_engine::{pod, record};
 
@@ -151,6 +152,26 @@ impl<T: Frozen> Frozen for Vec<T> {
 
     fn thaw(self) -> Self::Live {
         self.into_iter().map(T::thaw).collect()
+    }
+}
+
+/// What the live types share, which is written as if it were theirs alone.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub(in crate::format) struct Shared<T>(T);
+
+impl<T> Frozen for Shared<T>
+where
+    T: Frozen<Live: Clone>,
+{
+    type Live = Arc<T::Live>;
+
+    fn freeze(live: Self::Live) -> Self {
+        Self(T::freeze(Arc::unwrap_or_clone(live)))
+    }
+
+    fn thaw(self) -> Self::Live {
+        Arc::new(self.0.thaw())
     }
 }
 

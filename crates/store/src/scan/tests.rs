@@ -1,5 +1,7 @@
 //! What is found under which keys.
 
+use std::sync::Arc;
+
 use std::convert::Infallible;
 
 use podwalk_engine::record::{Cause, CreateIntent, Goal, Intent};
@@ -208,7 +210,7 @@ fn an_unreadable_obituary_is_in_quarantine() {
 #[test]
 fn a_large_obituary_is_joined_from_its_chunks() {
     let mut large = obituary(1, 5);
-    large.pod.spec.hostname = "h".repeat(20_000);
+    Arc::make_mut(&mut large.pod.spec).hostname = "h".repeat(20_000);
     let bytes = format::encode_obituary(large.clone()).unwrap();
     let found = scanned([grave(0, pod_id(1), &bytes)]);
     assert_eq!(found.replay.obituaries, [large]);
@@ -254,7 +256,7 @@ fn a_pod_whose_records_are_all_litter_is_not_set_aside() {
 #[test]
 fn a_pod_without_a_number_for_its_next_record_is_set_aside() {
     let create = CreateIntent {
-        spec: spec(),
+        spec: spec().into(),
         sandbox_key: None,
     };
     let create = Record::Intent(Intent::Create(Box::new(create)));

@@ -1,6 +1,8 @@
 //! The journal on disk, within one process. What needs processes, a full disk
 //! or SIGKILL is in `tests/`.
 
+use std::sync::Arc;
+
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -249,7 +251,8 @@ fn the_largest_record_is_taken() {
     let entry = sized(1, 0, crate::format::RECORD_LIMIT - 200);
     append(&journal, vec![entry.clone()], Durability::Process);
     let mut largest = obituary(2, 4);
-    largest.pod.spec.hostname = "h".repeat(crate::format::SNAPSHOT_LIMIT - 4_000);
+    Arc::make_mut(&mut largest.pod.spec).hostname =
+        "h".repeat(crate::format::SNAPSHOT_LIMIT - 4_000);
     block_on(journal.bury(largest.clone())).unwrap();
     drop(journal);
     let journal = open_again(&dir);

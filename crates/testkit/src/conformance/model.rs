@@ -1,6 +1,8 @@
 //! What a journal must hold, in memory: all that was written, and what each
 //! pod's next record could be.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use podwalk_engine::error::{ErrorKind, StepError};
@@ -116,7 +118,7 @@ impl Model {
             return vec![snapshot_of(&obituary.pod)];
         }
         let intent = CreateIntent {
-            spec: pod_spec("web"),
+            spec: Arc::new(pod_spec("web")),
             sandbox_key: Some(format!("/run/netns/{id}")),
         };
         vec![

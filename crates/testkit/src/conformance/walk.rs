@@ -1,5 +1,7 @@
 //! A pod on its way, without an engine: for the step that is to be tested.
 
+use std::sync::Arc;
+
 use podwalk_engine::clock::Stamp;
 use podwalk_engine::id::{BootId, PodId};
 use podwalk_engine::pod::{Pod, Status, fold};
@@ -39,7 +41,10 @@ impl Walk {
     pub fn new(id: PodId, spec: PodSpec, netns_dir: &str) -> Result<Self, Broken> {
         let own = spec.network.has_own_namespace();
         let sandbox_key = own.then(|| format!("{netns_dir}/{id}"));
-        let intent = CreateIntent { spec, sandbox_key };
+        let intent = CreateIntent {
+            spec: Arc::new(spec),
+            sandbox_key,
+        };
         let records = [
             Record::Goal {
                 goal: Goal::Run,

@@ -145,7 +145,7 @@ impl Journal for Doubtful {
                 Wrong::BuriesAnother => {
                     for obituary in &mut replay.obituaries {
                         obituary.pod.debts.clear();
-                        obituary.pod.spec.hostname = "another".to_owned();
+                        Arc::make_mut(&mut obituary.pod.spec).hostname = "another".to_owned();
                     }
                 }
                 _ => {}

@@ -110,7 +110,7 @@ fn rungs(start: Arc<dyn Rung<Step = Start>>) -> Rungs {
 
 fn pod() -> Pod {
     let mut pod = Story::new(NetworkMode::Cni, 1).started().pod();
-    pod.spec.runtime_handler = "crun".to_owned();
+    std::sync::Arc::make_mut(&mut pod.spec).runtime_handler = "crun".to_owned();
     pod
 }
 

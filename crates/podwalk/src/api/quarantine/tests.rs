@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use podwalk_engine::clock::Stamp;
 use podwalk_engine::id::{BootId, PodId};
 use podwalk_engine::record::{Cause, CreateIntent, Entry, Goal};
@@ -28,10 +30,10 @@ fn first_two() -> Vec<RawRecord> {
         cause: Cause::Request,
     };
     let intent = CreateIntent {
-        spec: PodSpec {
+        spec: Arc::new(PodSpec {
             name: "web".to_owned(),
             ..PodSpec::default()
-        },
+        }),
         sandbox_key: None,
     };
     let intent = Record::Intent(Intent::Create(Box::new(intent)));

@@ -5,7 +5,7 @@ use podwalk_engine::pod;
 use super::common::{Cause, Goal, PodId, Stamp, Step, StepError};
 use super::specs::PodSpec;
 use super::steps::{AttachmentResult, Intent, NetnsIdentity, PlannedAttachment, StartOutput};
-use super::{frozen_enum, frozen_struct};
+use super::{Shared, frozen_enum, frozen_struct};
 
 frozen_struct! {
     Obituary = pod::Obituary { pod: Pod }
@@ -15,7 +15,7 @@ frozen_struct! {
         next_sequence: u64,
         created: Stamp,
         last: Stamp,
-        spec: PodSpec,
+        spec: Shared<PodSpec>,
         sandbox_key: Option<String>,
         goal: Goal,
         cause: Cause,

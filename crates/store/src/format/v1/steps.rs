@@ -4,7 +4,7 @@ use podwalk_engine::record;
 
 use super::common::BootId;
 use super::specs::PodSpec;
-use super::{frozen_enum, frozen_struct};
+use super::{Shared, frozen_enum, frozen_struct};
 
 frozen_enum! {
     Intent = record::Intent {
@@ -28,7 +28,7 @@ frozen_enum! {
 }
 
 frozen_struct! {
-    CreateIntent = record::CreateIntent { spec: PodSpec, sandbox_key: Option<String> }
+    CreateIntent = record::CreateIntent { spec: Shared<PodSpec>, sandbox_key: Option<String> }
 
     CreateOutput = record::CreateOutput {}
 
