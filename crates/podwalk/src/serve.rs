@@ -7,6 +7,7 @@
 //! 4. The socket is opened and systemd told; recovery runs beside it.
 //! 5. SIGTERM: no new effect, a bounded wait, and out. Pods run on.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,6 +90,7 @@ pub struct Node {
     /// The state directory's own name: every pod id ends with it.
     pub instance: InstanceId,
     networks: Arc<Networks>,
+    all_networks: Vec<Arc<Networks>>,
     handlers: Arc<Handlers>,
     effects: Arc<Effects>,
     quarantine: Quarantine,
@@ -126,16 +128,17 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
     host.networks
         .adopt(plan.pods.iter().map(|planned| &planned.pod));
     tokio::spawn(watch::watch(engine.clone(), watched));
-    tokio::spawn(watch_networks(
-        config.cni.conf_dir.clone(),
-        host.networks.clone(),
-    ));
+    let all_networks = host.all_networks();
+    for networks in &all_networks {
+        tokio::spawn(watch_networks(networks.clone()));
+    }
     Ok(Node {
         quarantine: Quarantine::new(engine.clone(), journal, places(config)),
         engine,
         plan,
         instance,
         networks: host.networks,
+        all_networks,
         handlers: host.handlers,
         effects: host.effects,
     })
@@ -198,7 +201,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let plan = std::mem::take(&mut node.plan);
     let collected = collect::collect(
         node.engine.clone(),
-        node.networks.clone(),
+        std::mem::take(&mut node.all_networks),
         config.cni.exclusive_networks.clone(),
     );
     let engine = node.engine.clone();
@@ -314,10 +317,12 @@ fn adapters(
     options.spawn = enlist.clone();
     options.plugin_deadline = config.plugin_deadline();
     let loaded = ConfigDir::new(&config.cni.conf_dir).load();
-    let directory = config.cni.conf_dir.display().to_string();
+    let directory = config.cni.conf_dir.clone();
     let cni = podwalk_cni::Runtime::new(options);
+    let networks = Networks::new(cni, loaded, directory);
     Ok(Host {
-        networks: Arc::new(Networks::new(cni, loaded, directory)),
+        handler_networks: Arc::new(handler_networks(config, &networks)),
+        networks: Arc::new(networks),
         handlers: Arc::new(Handlers::new(config, enlist)?),
         effects,
         allowed_sysctls: Arc::new(config.sysctls.allowed_unsafe.clone()),
@@ -327,9 +332,26 @@ fn adapters(
     })
 }
 
+/// The conflists of handlers that have some of their own. Handlers may share a directory.
+fn handler_networks(config: &Config, usual: &Networks) -> BTreeMap<String, Arc<Networks>> {
+    let mut by_directory = BTreeMap::new();
+    let handlers = config.runtime.handlers.iter();
+    let own = handlers.filter_map(|(name, handler)| Some((name, handler.cni_conf_dir.as_ref()?)));
+    let others = own.filter(|(_, directory)| **directory != config.cni.conf_dir);
+    others
+        .map(|(name, directory)| {
+            let networks = by_directory.entry(directory).or_insert_with(|| {
+                let loaded = ConfigDir::new(directory).load();
+                Arc::new(usual.beside(loaded, directory.clone()))
+            });
+            (name.clone(), networks.clone())
+        })
+        .collect()
+}
+
 /// Takes in what the operator changes. Pods that are up keep what was pinned.
-async fn watch_networks(directory: PathBuf, networks: Arc<Networks>) {
-    let watch = ConfigDir::new(&directory).watch();
+async fn watch_networks(networks: Arc<Networks>) {
+    let watch = ConfigDir::new(networks.directory()).watch();
     let mut watch = match watch {
         Ok(watch) => watch,
         Err(error) => {

@@ -130,7 +130,7 @@ impl OciRuntime {
             return Ok(None);
         }
         match self.state(&target.id).await {
-            Ok(state) => Ok(state.pid),
+            Ok(state) => Ok(state.pid()),
             Err(_) if has_cgroups => Ok(None),
             Err(error) => Err(error),
         }

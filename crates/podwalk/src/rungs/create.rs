@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use podwalk_engine::error::StepError;
+use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Create, Failure, Probe, Rung};
 use podwalk_engine::record::{CreateIntent, CreateOutput};
 use podwalk_engine::spec::PodSpec;
+use podwalk_engine::step::NetworkMode;
 use podwalk_netns::Found;
+use podwalk_oci::Handler;
 
 use super::{Host, blocking, of_netns, of_sysctl, path_of, sandbox};
 
@@ -18,12 +20,13 @@ impl CreateRung {
     /// What the pod will need must be there: its handler, its networks; and
     /// its sysctls must be allowed.
     fn check(&self, spec: &PodSpec) -> Result<(), StepError> {
-        self.0.handlers.find(&spec.runtime_handler)?;
+        let runtime = self.0.handlers.find(&spec.runtime_handler)?;
+        has_a_network_to_use_up(runtime.handler(), &spec.network)?;
         for name in spec.sysctls.keys() {
             podwalk_netns::check_sysctl(name, &self.0.allowed_sysctls)
                 .map_err(|refused| of_sysctl(&refused))?;
         }
-        self.0.networks.plan(spec).map(drop)
+        self.0.networks_of(spec).plan(spec).map(drop)
     }
 
     async fn place(&self, pod: &Pod, intent: &CreateIntent) -> Result<(), StepError> {
@@ -36,6 +39,25 @@ impl CreateRung {
         let placed = self.0.effect(pod, move || podwalk_netns::place(&path));
         placed.await?.map_err(of_netns)
     }
+}
+
+/// A sandbox that takes the addresses away must not be given the host's network, nor another pod's.
+fn has_a_network_to_use_up(handler: &Handler, network: &NetworkMode) -> Result<(), StepError> {
+    let whose = match network {
+        NetworkMode::Host => "the host's",
+        NetworkMode::Pod(_) => "another pod's",
+        NetworkMode::Cni | NetworkMode::None => return Ok(()),
+    };
+    if !handler.consumes_network {
+        return Ok(());
+    }
+    let message = format!(
+        "a sandbox of runtime handler '{}' takes its network namespace's addresses for itself, and \
+         was to be started in {whose}",
+        handler.name
+    );
+    Err(StepError::new(ErrorKind::Invalid, message)
+        .remedy("ask for the network mode cni or none, or for another handler"))
 }
 
 impl Rung for CreateRung {
