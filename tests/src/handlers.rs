@@ -11,7 +11,7 @@ use crate::plugins::write_program;
 pub struct Handler {
     /// The name by which pods ask for it.
     pub name: &'static str,
-    /// Whether a sandbox takes the addresses of version 4 off its namespace's interfaces.
+    /// Whether a sandbox takes the addresses off its namespace's interfaces.
     pub own_stack: bool,
     /// Makes what it needs in this node; its part of the configuration.
     configuration: fn() -> Result<String>,
