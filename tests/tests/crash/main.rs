@@ -49,7 +49,7 @@ tables! {
     sigkill_in_a_resumption_after_a_cut_behind_the_network: V1, resume(CRUN, "cni.add.plugin-done#2", some(1, 5));
     sigkill_in_a_resumption_after_a_cut_in_the_runtime: V1, resume(CRUN, "oci.create.spawned#1", some(2, 5));
     sigkill_in_a_resumption_after_a_cut_before_the_last_record: V2, resume(CRUN, "oci.started#1", some(1, 2));
-    scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_1: V1, resume(RUNSC, "oci.create.spawned#1", some(0, 5));
+    scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_1: V1, resume(RUNSC, "oci.bundle.written#1", some(0, 5));
     scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_2: V1, resume(RUNSC, "oci.created#1", some(1, 5));
 
     scenario_53_a_start_that_a_plugin_fails_is_never_resumed_upward: V2, plugin_fails(some(0, 1));

@@ -131,11 +131,19 @@ pub(super) fn adopted(handler: Handler) -> Result<()> {
 }
 
 /// Waits until `inspect` says so of a pod.
-fn becomes(client: &Client, pod: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(super) fn becomes(client: &Client, pod: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
     let mut last = Value::Null;
     let found = wait::until(PATIENCE, || {
         last = client.inspect(pod)?;
         Ok(is(&last).then(|| last.clone()))
     })?;
     found.with_context(|| format!("it does not come to be so: {last:#}"))
+}
+
+/// Expects every one of these words in a text.
+pub(super) fn says(text: &str, words: &[&str]) -> Result<()> {
+    for word in words {
+        ensure!(text.contains(word), "no {word:?} in: {text}");
+    }
+    Ok(())
 }

@@ -147,6 +147,10 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+
     /// None of a sandbox that has ended: some runtimes say 0 then, runsc says -1.
     pub(super) fn pid(&self) -> Option<u32> {
         let pid = self.pid.and_then(|pid| u32::try_from(pid).ok());

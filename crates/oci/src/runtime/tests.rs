@@ -337,6 +337,30 @@ async fn a_sandbox_that_does_not_get_to_its_program_is_no_success() {
     runtime.kill(&target(Some(process))).await.unwrap();
 }
 
+/// What a machine's monitor executes says nothing: its runtime does.
+#[tokio::test]
+async fn a_virtual_machine_runs_when_its_runtime_says_so() {
+    for (status, runs) in [("running", true), ("created", false)] {
+        let (child, process) = sleeper();
+        let pid = process.pid;
+        let made = format!(r#"[ $1 = create ] && {{ echo {pid} > "$5"; exit 0; }}"#);
+        let scripted = Scripted::new(&format!("{made}\n{}\nexit 0", answers(status, pid)));
+        let mut handler = scripted.runtime.handler().clone();
+        handler.vm = true;
+        let runtime = OciRuntime::new(handler, Arc::new(Unlisted));
+        let config = SandboxConfig::new(target(None).id);
+        let bundle = Bundle::write(&config, &scripted.directory.path().join("bundles")).unwrap();
+        match runtime.create_and_start(&bundle).await {
+            Ok(sandbox) => assert!(runs && sandbox.process == process),
+            Err(error) => assert!(
+                !runs && matches!(error, OciError::NeverRan { .. }),
+                "{error}"
+            ),
+        }
+        drop(child);
+    }
+}
+
 #[tokio::test]
 async fn a_version_is_the_first_line() {
     let scripted = Scripted::new("echo 'crun version 1.8.1'; echo commit");
