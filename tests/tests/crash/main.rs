@@ -66,18 +66,18 @@ fn some(first: usize, of: usize) -> Part {
 }
 
 fn walk(handler: Handler, part: Part) -> Result<()> {
-    let table = Table::open(handler.configured()?, None)?;
+    let table = Table::of(handler)?;
     rows(&table, &mut Walk::of(handler), "", part)
 }
 
 /// The points of the user namespace's helper are among the moments.
 fn mapped(handler: Handler, part: Part) -> Result<()> {
-    let table = Table::open(handler.configured()?, None)?;
+    let table = Table::of(handler)?;
     rows(&table, &mut Walk::mapped(handler), "", part)
 }
 
 fn resume(handler: Handler, cut: &'static str, part: Part) -> Result<()> {
-    let table = Table::open(handler.configured()?, None)?;
+    let table = Table::of(handler)?;
     rows(&table, &mut Resume { handler, cut }, "", part)
 }
 

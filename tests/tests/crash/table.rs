@@ -15,6 +15,7 @@ use podwalk_tests::ask::{Heard, call};
 use podwalk_tests::conflist::Bridge;
 use podwalk_tests::crash::{self, Moment};
 use podwalk_tests::daemon::{Config, Daemon};
+use podwalk_tests::handlers::Handler;
 use podwalk_tests::oracle::{Oracle, Places};
 use podwalk_tests::{counts, node, outside, scene, wait};
 use serde_json::Value;
@@ -46,12 +47,24 @@ pub(super) struct Table {
 impl Table {
     /// A daemon with this configuration, a network with real plugins, and `chained` behind them.
     pub(super) fn open(config: Config, chained: Option<Value>) -> Result<Self> {
-        let mut network = Bridge::new("crash0", "10.99.0.0/24")
-            .and("fd99::/64")
-            .with_ports();
+        let mut network = network();
         if let Some(plugin) = chained {
             network = network.then(plugin);
         }
+        Self::with(config, &network)
+    }
+
+    /// A daemon with this handler in its configuration. Where sandboxes take addresses away, the
+    /// network has rules that are found by them.
+    pub(super) fn of(handler: Handler) -> Result<Self> {
+        let network = match handler.own_stack {
+            true => network().masqueraded(),
+            false => network(),
+        };
+        Self::with(handler.configured()?, &network)
+    }
+
+    fn with(config: Config, network: &Bridge) -> Result<Self> {
         network.write(&config.cni_conf_dir, 10)?;
         let mut places = Places::of(&config)?;
         places.spared.push(crash_daemon()?);
@@ -150,6 +163,12 @@ impl Table {
         ensure!(left.is_empty(), "nobody owns:\n  {}", left.join("\n  "));
         Ok(())
     }
+}
+
+fn network() -> Bridge {
+    Bridge::new("crash0", "10.99.0.0/24")
+        .and("fd99::/64")
+        .with_ports()
 }
 
 /// What came of a row.

@@ -17,7 +17,9 @@ use serde_json::Value;
 use crate::PATIENCE;
 
 fn open(handler: Handler) -> Result<Scene> {
-    let network = Bridge::new("podnet", "10.88.0.0/24").and("fd00:88::/64");
+    let network = Bridge::new("podnet", "10.88.0.0/24")
+        .and("fd00:88::/64")
+        .masqueraded();
     Scene::open_with(&handler.configured()?, &[network])
 }
 

@@ -337,6 +337,20 @@ async fn a_sandbox_that_does_not_get_to_its_program_is_no_success() {
     runtime.kill(&target(Some(process))).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_virtual_machine_whose_runtime_hangs_over_its_end_is_killed_nevertheless() {
+    let (child, process) = sleeper();
+    let scripted = Scripted::new("[ $1 = kill ] && sleep 1000; exit 1");
+    scripted.state(target(None).id.as_str());
+    let mut handler = scripted.runtime.handler().clone();
+    handler.vm = true;
+    handler.deadlines.kill = Duration::from_secs(1);
+    let runtime = OciRuntime::new(handler, Arc::new(Unlisted));
+    runtime.kill(&target(Some(process))).await.unwrap();
+    assert!(ProcessWatch::open(process).unwrap().is_none(), "it lives");
+    drop(child);
+}
+
 /// What a machine's monitor executes says nothing: its runtime does.
 #[tokio::test]
 async fn a_virtual_machine_runs_when_its_runtime_says_so() {
