@@ -158,10 +158,16 @@ impl Handlers {
     /// The name of a pod's handler, whether there is one of that name or not; see
     /// [`of`](Self::of).
     fn name_of<'a>(&'a self, pod: &'a Pod) -> &'a str {
-        match &pod.slot(Step::Start).intent {
-            Some(Intent::Start(start)) => self.or_default(&start.handler),
-            _ => self.or_default(&pod.spec.runtime_handler),
-        }
+        self.or_default(recorded_handler(pod))
+    }
+}
+
+/// The handler that a pod's start recorded, and before that the one that it asks for; empty for the
+/// default.
+pub fn recorded_handler(pod: &Pod) -> &str {
+    match &pod.slot(Step::Start).intent {
+        Some(Intent::Start(start)) => &start.handler,
+        _ => &pod.spec.runtime_handler,
     }
 }
 

@@ -15,7 +15,7 @@ use podwalk_tests::ask::{Heard, call};
 use podwalk_tests::conflist::Bridge;
 use podwalk_tests::crash::{self, Moment};
 use podwalk_tests::daemon::{Config, Daemon};
-use podwalk_tests::handlers::Handler;
+use podwalk_tests::handlers::{CRUN, Handler};
 use podwalk_tests::oracle::{Oracle, Places};
 use podwalk_tests::{counts, node, outside, scene, wait};
 use serde_json::Value;
@@ -40,6 +40,8 @@ pub(super) trait Story {
 
 /// Where stories are told.
 pub(super) struct Table {
+    /// The name of the handler whose rows these are.
+    handler: &'static str,
     config: Config,
     oracle: Oracle,
 }
@@ -51,7 +53,7 @@ impl Table {
         if let Some(plugin) = chained {
             network = network.then(plugin);
         }
-        Self::with(config, &network)
+        Self::with(CRUN, config, &network)
     }
 
     /// A daemon with this handler in its configuration. Where sandboxes take addresses away, the
@@ -61,15 +63,19 @@ impl Table {
             true => network().masqueraded(),
             false => network(),
         };
-        Self::with(handler.configured()?, &network)
+        Self::with(handler, handler.configured()?, &network)
     }
 
-    fn with(config: Config, network: &Bridge) -> Result<Self> {
+    fn with(handler: Handler, config: Config, network: &Bridge) -> Result<Self> {
         network.write(&config.cni_conf_dir, 10)?;
         let mut places = Places::of(&config)?;
         places.spared.push(crash_daemon()?);
         let oracle = Oracle::new(places)?;
-        Ok(Self { config, oracle })
+        Ok(Self {
+            handler: handler.name,
+            config,
+            oracle,
+        })
     }
 
     /// Tells the story once without a crash: the moments that the daemon comes to.
@@ -223,6 +229,7 @@ pub(super) fn rows(
         failures.len()
     );
     counts::add("crash-moments", count)?;
+    counts::add(&format!("crash-moments-{}", table.handler), count)?;
     for point in &points {
         // Tables share points: those with different names are to be counted.
         counts::add(&format!("crash-point/{point}"), 1)?;

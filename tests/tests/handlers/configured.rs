@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use podwalk_tests::conflist::Bridge;
-use podwalk_tests::daemon::Config;
+use podwalk_tests::daemon::{Answer, Config};
 use podwalk_tests::handlers::{ALL, RUNSC};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::scene::{self, End, Scene, Told};
@@ -72,8 +72,14 @@ fn scenario_39_gvisor_under_another_name_vanishes_and_comes_back() -> Result<()>
         ensure!(answer.code == 1, "{answer:?}");
         says(&answer.stderr, &["no runtime handler 'gvisor'"])?;
         ensure!(outside::answers(told.addresses[0].0)?, "it was touched");
+        names_both(&without)?;
+        let between = scene.end(End::Kill)?;
+        names_both(&without)?;
+        let well = doctor(&config)?;
+        ensure!(well.code == 0, "{well:?}");
+        says(&well.stdout, &["ok    runtime gvisor", "runsc version"])?;
 
-        let scene = scene.end(End::Kill)?.begin(&config)?;
+        let scene = between.begin(&config)?;
         let client = scene.client();
         let pod = becomes(&client, "stays", |pod| pod["ready"] == true)?;
         ensure!(outside::answers(Told::by(&pod)?.addresses[0].0)?, "{pod:#}");
@@ -84,6 +90,29 @@ fn scenario_39_gvisor_under_another_name_vanishes_and_comes_back() -> Result<()>
         client.call(["rm", "-f", "stays"])?.done()?;
         scene.close()
     })
+}
+
+/// Asks the doctor about the configuration of a daemon, which may be up or down.
+fn doctor(config: &Config) -> Result<Answer> {
+    let file = node::disk().join("doctor.toml");
+    fs::write(&file, config.file.as_deref().unwrap_or_default())?;
+    let mut command = config.client().command(["doctor"])?;
+    command.arg("--config").arg(&file);
+    command.arg("--state-dir").arg(&config.state_dir);
+    command.arg("--cni-bin-dir").args(&config.cni_bin_dirs);
+    Answer::of(&mut command)
+}
+
+/// Expects that the doctor names the pods whose handler has vanished.
+fn names_both(without: &Config) -> Result<()> {
+    let answer = doctor(without)?;
+    ensure!(answer.code == 1, "{answer:?}");
+    let pods = ["(web)", "(stays)", "runtime.handlers.gvisor"];
+    says(&answer.stdout, &pods)?;
+    says(
+        &answer.stdout,
+        &["ok    runtime crun", "ok    network podnet"],
+    )
 }
 
 /// A handler's pods are attached to the networks of its own directory, which is watched.
