@@ -105,7 +105,7 @@ test: setup build lint
 
 # What the last lines of a whole run must say at least: anywhere, and where all tests can run.
 PROVED := schedules=200000 flaws-caught=11
-PROVED_AS_ROOT := crash-moments=300 crash-points=50 chaos-rounds=50 reboot-rounds=10 \
+PROVED_AS_ROOT := crash-moments=300 crash-moments-runsc=60 crash-points=50 chaos-rounds=50 reboot-rounds=10 \
 	crash-images=500 disk-copies=10 disk-errors=20 kubelet-kills=12
 
 # All is built before the time begins.

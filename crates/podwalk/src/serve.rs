@@ -7,7 +7,6 @@
 //! 4. The socket is opened and systemd told; recovery runs beside it.
 //! 5. SIGTERM: no new effect, a bounded wait, and out. Pods run on.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +35,7 @@ use crate::world::{SystemClock, TokioSpawn, instance};
 mod arguments;
 mod authority;
 mod collect;
+mod conflists;
 mod enlist;
 mod socket;
 mod sweep;
@@ -130,7 +130,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
     tokio::spawn(watch::watch(engine.clone(), watched));
     let all_networks = host.all_networks();
     for networks in &all_networks {
-        tokio::spawn(watch_networks(networks.clone()));
+        tokio::spawn(conflists::watch(networks.clone()));
     }
     Ok(Node {
         quarantine: Quarantine::new(engine.clone(), journal, places(config)),
@@ -321,7 +321,7 @@ fn adapters(
     let cni = podwalk_cni::Runtime::new(options);
     let networks = Networks::new(cni, loaded, directory);
     Ok(Host {
-        handler_networks: Arc::new(handler_networks(config, &networks)),
+        handler_networks: Arc::new(conflists::of_handlers(config, &networks)),
         networks: Arc::new(networks),
         handlers: Arc::new(Handlers::new(config, enlist)?),
         effects,
@@ -330,44 +330,6 @@ fn adapters(
         cni_deadline: Duration::from_secs(config.cni.step_seconds),
         turns: Arc::default(),
     })
-}
-
-/// The conflists of handlers that have some of their own. Handlers may share a directory.
-fn handler_networks(config: &Config, usual: &Networks) -> BTreeMap<String, Arc<Networks>> {
-    let mut by_directory = BTreeMap::new();
-    let handlers = config.runtime.handlers.iter();
-    let own = handlers.filter_map(|(name, handler)| Some((name, handler.cni_conf_dir.as_ref()?)));
-    let others = own.filter(|(_, directory)| **directory != config.cni.conf_dir);
-    others
-        .map(|(name, directory)| {
-            let networks = by_directory.entry(directory).or_insert_with(|| {
-                let loaded = ConfigDir::new(directory).load();
-                Arc::new(usual.beside(loaded, directory.clone()))
-            });
-            (name.clone(), networks.clone())
-        })
-        .collect()
-}
-
-/// Takes in what the operator changes. Pods that are up keep what was pinned.
-async fn watch_networks(networks: Arc<Networks>) {
-    let watch = ConfigDir::new(networks.directory()).watch();
-    let mut watch = match watch {
-        Ok(watch) => watch,
-        Err(error) => {
-            tracing::error!(%error, "changes to networks are not seen until a restart");
-            return;
-        }
-    };
-    loop {
-        match watch.next().await {
-            Ok(loaded) => networks.replace(loaded),
-            Err(error) => {
-                tracing::error!(%error, "changes to networks are not seen until a restart");
-                return;
-            }
-        }
-    }
 }
 
 async fn recover(engine: Engine, plan: RecoveryPlan) {

@@ -21,7 +21,7 @@ impl CreateRung {
     /// its sysctls must be allowed.
     fn check(&self, spec: &PodSpec) -> Result<(), StepError> {
         let runtime = self.0.handlers.find(&spec.runtime_handler)?;
-        has_a_network_to_use_up(runtime.handler(), &spec.network)?;
+        suits(runtime.handler(), spec)?;
         for name in spec.sysctls.keys() {
             podwalk_netns::check_sysctl(name, &self.0.allowed_sysctls)
                 .map_err(|refused| of_sysctl(&refused))?;
@@ -41,23 +41,31 @@ impl CreateRung {
     }
 }
 
-/// A sandbox that takes the addresses away must not be given the host's network, nor another pod's.
-fn has_a_network_to_use_up(handler: &Handler, network: &NetworkMode) -> Result<(), StepError> {
-    let whose = match network {
-        NetworkMode::Host => "the host's",
-        NetworkMode::Pod(_) => "another pod's",
-        NetworkMode::Cni | NetworkMode::None => return Ok(()),
+/// What a pod asks for must be something that its handler can give.
+fn suits(handler: &Handler, spec: &PodSpec) -> Result<(), StepError> {
+    let name = &handler.name;
+    let whose = match spec.network {
+        NetworkMode::Host => Some("the host's"),
+        NetworkMode::Pod(_) => Some("another pod's"),
+        NetworkMode::Cni | NetworkMode::None => None,
     };
-    if !handler.consumes_network {
-        return Ok(());
+    if let Some(whose) = whose.filter(|_| handler.consumes_network) {
+        let message = format!(
+            "a sandbox of runtime handler '{name}' takes its network namespace's addresses for \
+             itself, and was to be started in {whose}"
+        );
+        return Err(StepError::new(ErrorKind::Invalid, message)
+            .remedy("ask for the network mode cni or none, or for another handler"));
     }
-    let message = format!(
-        "a sandbox of runtime handler '{}' takes its network namespace's addresses for itself, and \
-         was to be started in {whose}",
-        handler.name
-    );
-    Err(StepError::new(ErrorKind::Invalid, message)
-        .remedy("ask for the network mode cni or none, or for another handler"))
+    if handler.vm && spec.security.user_namespace.is_some() {
+        let message = format!(
+            "a sandbox of runtime handler '{name}' has a kernel of its own, and no user namespace \
+             of this one's"
+        );
+        return Err(StepError::new(ErrorKind::Invalid, message)
+            .remedy("leave userns_options out, or ask for another handler"));
+    }
+    Ok(())
 }
 
 impl Rung for CreateRung {
@@ -123,3 +131,6 @@ impl Rung for CreateRung {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
