@@ -22,9 +22,9 @@ for required in "$@"; do
 		status=1
 	fi
 done
-awk '$1 != "leaks" && $1 != "lost" { printf "%-16s %d\n", $1, $2 }' <<<"$sums"
+awk '$1 != "leaks" && $1 != "lost" { printf "%-20s %d\n", $1, $2 }' <<<"$sums"
 for name in leaks lost; do
-	printf '%-16s %d\n' "$name" "$(sum "$name")"
+	printf '%-20s %d\n' "$name" "$(sum "$name")"
 	[ "$(sum "$name")" -eq 0 ] || status=1
 done
 exit "$status"

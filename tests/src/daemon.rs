@@ -301,6 +301,21 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What comes of a command, which is run to its end.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn of(command: &mut Command) -> Result<Self> {
+        let ran = command.output().context("podwalk")?;
+        let status = ran.status;
+        let signal = status.signal().map_or(-1, |signal| 128 + signal);
+        Ok(Self {
+            code: status.code().unwrap_or(signal),
+            stdout: String::from_utf8_lossy(&ran.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&ran.stderr).into_owned(),
+        })
+    }
+
     /// Itself, if the command succeeded.
     ///
     /// # Errors
@@ -351,14 +366,7 @@ impl Client {
     /// # Errors
     /// If it cannot be run; that it fails is in the answer.
     pub fn call<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Answer> {
-        let ran = self.command(arguments)?.output().context("podwalk")?;
-        let status = ran.status;
-        let signal = status.signal().map_or(-1, |signal| 128 + signal);
-        Ok(Answer {
-            code: status.code().unwrap_or(signal),
-            stdout: String::from_utf8_lossy(&ran.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&ran.stderr).into_owned(),
-        })
+        Answer::of(&mut self.command(arguments)?)
     }
 
     /// Runs `podwalk ARGUMENTS --output json`, which must succeed, and reads what it printed.

@@ -58,7 +58,12 @@ impl Places {
     /// If the directory of the binaries cannot be found.
     pub fn of(config: &Config) -> Result<Self> {
         let runtimes = ["/run/crun", "/run/runc", "/run/user/0/crun"].map(PathBuf::from);
-        let own = ["bundles", "runtimes/crun", "runtimes/runc"];
+        let own = [
+            "bundles",
+            "runtimes/crun",
+            "runtimes/runc",
+            "runtimes/runsc",
+        ];
         let own = own.map(|name| config.run_dir.join(name));
         Ok(Self {
             directories: [vec![config.netns_dir.clone()], own.into(), runtimes.into()].concat(),

@@ -231,6 +231,20 @@ impl ParsedResult {
         }
     }
 
+    /// The addresses of the interface called `name` in a sandbox, in order; those without an
+    /// interface too.
+    pub fn addresses_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Cidr> {
+        let is_its = move |index: usize| {
+            let interface = self.interfaces.get(index);
+            interface.is_some_and(|one| one.name == name && !one.sandbox.is_empty())
+        };
+        let its = self
+            .ips
+            .iter()
+            .filter(move |ip| ip.interface.is_none_or(is_its));
+        its.map(|ip| &ip.address)
+    }
+
     /// The name of the bridge on the host, where the network has one: the interface outside any
     /// sandbox that a plugin of the list names as its `bridge` (`cni0` where the bridge plugin
     /// names none).

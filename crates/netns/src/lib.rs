@@ -92,7 +92,7 @@ pub use enter::{enter, inside};
 pub use error::Error;
 pub use foreign::Foreign;
 pub use identity::{Identity, boot_id};
-pub use links::{Address, Link, Scope, links, lo_up};
+pub use links::{Address, Link, Scope, give_addresses, links, lo_up};
 pub use mappings::{IdMapping, Ids, Mappings, Unmappable};
 pub use pin::{pin, place};
 pub use probe::{Found, probe};

@@ -107,6 +107,31 @@ pub fn links(path: &Path) -> Result<Vec<Link>, Error> {
     })
 }
 
+/// Gives an interface of the namespace on `path` those of `addresses` (with their prefix lengths in
+/// bits) that it does not have. Without such an interface there is nothing to do; may be repeated.
+///
+/// # Errors
+/// As [`enter`]; [`Error::System`] if the kernel refuses.
+pub fn give_addresses(
+    path: &Path,
+    interface: &str,
+    addresses: &[(IpAddr, u8)],
+) -> Result<(), Error> {
+    with_netlink(path, async |handle: Handle| {
+        let links = all_links(&handle, path).await?;
+        let Some(link) = links.iter().map(link).find(|link| link.name == interface) else {
+            return Ok(());
+        };
+        for (address, prefix) in addresses {
+            let add = handle.address().add(link.index, *address, *prefix);
+            let answer = add.replace().execute().await;
+            answer.map_err(|error| netlink("add an address in", path, error))?;
+            point::reached("netns.address.given");
+        }
+        Ok(())
+    })
+}
+
 /// Runs `work` inside the namespace with a netlink connection that was made there.
 ///
 /// The runtime has one thread, the one that entered, so nothing of it is left in the namespace.

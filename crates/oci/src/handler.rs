@@ -22,7 +22,7 @@ const USUAL_PLACES: [&str; 6] = [
     "/bin",
 ];
 
-/// A runtime with the command line of the OCI: crun, runc, youki.
+/// A runtime with the command line of the OCI: crun, runc, youki, runsc.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {
     /// Its name, by which pods ask for it.
@@ -38,8 +38,8 @@ pub struct Handler {
     /// Whether a start takes something away from the network namespace, so that a second start
     /// in it would find less.
     pub consumes_network: bool,
-    /// Whether the sandbox is a virtual machine: the pid is then its monitor's, which is ended
-    /// through the runtime first.
+    /// Whether the sandbox is a virtual machine, or another kernel of its own: the pid is then its
+    /// monitor's, which is ended through the runtime first.
     pub vm: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Sandboxes by the command line of OCI runtimes (crun, runc, youki).
+//! Sandboxes by the command line of OCI runtimes (crun, runc, youki, runsc).
 //!
 //! A sandbox is one process in namespaces of its own, which holds them for the containers of a
 //! pod. The network namespace is made and configured before, by somebody else; here it is only

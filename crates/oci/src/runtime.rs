@@ -148,7 +148,7 @@ impl OciRuntime {
 
     /// Waits until the process executes the pause program. A runtime's `start` only lets the
     /// process go; whether it gets to exec (seccomp, a missing file) shows afterwards. A virtual
-    /// machine's monitor executes something else.
+    /// machine's monitor executes something else: there the runtime is asked.
     async fn see_it_running(
         &self,
         bundle: &Bundle,
@@ -160,12 +160,19 @@ impl OciRuntime {
         let Some(watch) = watch else {
             return Err(OciError::EndedAtOnce { id: id.to_string() });
         };
-        while !self.handler.vm && !is_pause(process.pid) {
+        let never_ran = || OciError::NeverRan {
+            id: id.to_string(),
+            pid: process.pid,
+        };
+        if self.handler.vm {
+            return match self.state(id).await?.is_running() {
+                true => Ok(()),
+                false => Err(never_ran()),
+            };
+        }
+        while !is_pause(process.pid) {
             if Instant::now() >= end {
-                return Err(OciError::NeverRan {
-                    id: id.to_string(),
-                    pid: process.pid,
-                });
+                return Err(never_ran());
             }
             if let Ok(exited) = timeout(EXEC_POLL, watch.exited()).await {
                 exited.map_err(failed("watch", id, process.pid))?;

@@ -12,6 +12,7 @@ use crate::serve::ServeArgs;
 
 mod commands;
 mod debts;
+mod doctor;
 mod offline;
 mod progress;
 mod quarantine;
@@ -111,6 +112,9 @@ enum Command {
         #[arg(long, default_value = "/var/lib/podwalk")]
         state_dir: PathBuf,
     },
+    /// Look at handlers, networks and plugins, and at pods whose handler is not configured. Exit
+    /// code 1 if anything is wrong.
+    Doctor(Box<ServeArgs>),
     /// List what could not be undone; pay it, or write it off.
     Debts(debts::DebtsArgs),
     /// List pods that do not decode; show or drop one.
@@ -212,6 +216,7 @@ impl Cli {
                 commands::journal(&client, output, &pod, &state_dir).await
             }
             Command::Plan { state_dir } => commands::plan(&client, output, &state_dir).await,
+            Command::Doctor(args) => doctor::doctor(&client, output, &args).await,
             Command::Debts(args) => debts::debts(&client, output, args).await,
             Command::Quarantine(args) => quarantine::quarantine(&client, output, args).await,
         }

@@ -74,7 +74,8 @@ pub struct Runtime {
     pub handlers: BTreeMap<String, Handler>,
 }
 
-/// One runtime handler.
+/// One runtime handler. What is left out is as it is known for a handler of this name, and
+/// otherwise as for crun.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Handler {
@@ -82,8 +83,48 @@ pub struct Handler {
     pub binary: PathBuf,
     /// Arguments before the subcommand.
     pub arguments: Vec<String>,
-    /// How long a start may take, seconds; none for the default of 30.
+    /// Whether the sandbox is a virtual machine, or a kernel of its own as gVisor's.
+    pub vm: Option<bool>,
+    /// Whether a start takes something away from the network namespace; none for: a virtual
+    /// machine's does.
+    pub consumes_network: Option<bool>,
+    /// How long making a sandbox may take, seconds; none for the default of 30.
     pub start_seconds: Option<u64>,
+    /// How long a killed sandbox may take to be gone, seconds; none for the default of 10.
+    pub kill_seconds: Option<u64>,
+    /// How long the runtime may take to forget it, seconds; none for the default of 20.
+    pub delete_seconds: Option<u64>,
+    /// Where the conflists of this handler's pods are; none for `cni.conf_dir`.
+    pub cni_conf_dir: Option<PathBuf>,
+    /// The parent of its sandboxes' cgroups, for pods that name none; none for `cgroup.parent`.
+    pub cgroup_parent: Option<String>,
+    /// What pods get that ask for the runtime's default seccomp profile.
+    pub seccomp: DefaultSeccomp,
+}
+
+/// What stands for the runtime's default seccomp profile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultSeccomp {
+    /// Podwalk's own, which allows what a sandbox needs.
+    #[default]
+    Default,
+    /// None: the runtime brings its own.
+    Unconfined,
+}
+
+impl Handler {
+    /// Its times in seconds, as far as they are given, by their keys.
+    fn seconds(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let given = [
+            ("start_seconds", self.start_seconds),
+            ("kill_seconds", self.kill_seconds),
+            ("delete_seconds", self.delete_seconds),
+        ];
+        given
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+    }
 }
 
 /// What happens with starts that a crash interrupted.
@@ -294,7 +335,33 @@ impl Config {
         for (key, value) in counts {
             anyhow::ensure!(value > 0, "{key} = 0: it must be at least 1");
         }
+        self.check_handlers()?;
         self.check_durations()
+    }
+
+    fn check_handlers(&self) -> anyhow::Result<()> {
+        for (name, handler) in &self.runtime.handlers {
+            let key = |key: &str| format!("runtime.handlers.{name}.{key}");
+            if let Some(directory) = &handler.cni_conf_dir {
+                anyhow::ensure!(
+                    directory.is_absolute(),
+                    "{} = '{}' is not an absolute path",
+                    key("cni_conf_dir"),
+                    directory.display()
+                );
+            }
+            if let Some(parent) = &handler.cgroup_parent {
+                anyhow::ensure!(
+                    !parent.trim_matches('/').is_empty(),
+                    "{} = '{parent}' names no cgroup below the root",
+                    key("cgroup_parent")
+                );
+            }
+            for (name, value) in handler.seconds() {
+                anyhow::ensure!(value > 0, "{} = 0: it must be at least 1", key(name));
+            }
+        }
+        Ok(())
     }
 
     /// A moment that lies too far ahead cannot be told, and waiting for it would panic.
@@ -305,9 +372,10 @@ impl Config {
             ("cni.step_seconds".to_owned(), self.cni.step_seconds),
             ("debts.grace_seconds".to_owned(), self.debts.grace_seconds),
         ];
-        let of_handlers = self.runtime.handlers.iter().filter_map(|(name, handler)| {
-            let seconds = handler.start_seconds?;
-            Some((format!("runtime.handlers.{name}.start_seconds"), seconds))
+        let of_handlers = self.runtime.handlers.iter().flat_map(|(name, handler)| {
+            let key = move |key| format!("runtime.handlers.{name}.{key}");
+            let seconds = handler.seconds();
+            seconds.map(move |(name, seconds)| (key(name), seconds))
         });
         for (key, seconds) in plain.into_iter().chain(of_handlers) {
             anyhow::ensure!(

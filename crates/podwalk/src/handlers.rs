@@ -11,14 +11,19 @@ use podwalk_engine::record::Intent;
 use podwalk_engine::step::Step;
 use podwalk_oci::{CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, SandboxId, Spawn};
 
-use crate::config::Config;
+use crate::config::{self, Config, DefaultSeccomp};
 
 /// Handlers that need no configuration: their usual binaries.
-const KNOWN: [&str; 3] = ["crun", "runc", "youki"];
+const KNOWN: [&str; 4] = ["crun", "runc", "youki", "runsc"];
+
+/// Of those, the ones whose sandbox is a kernel of its own. runsc takes the addresses off the
+/// namespace's interfaces into its own stack.
+const KNOWN_VMS: [&str; 1] = ["runsc"];
 
 /// All handlers, and where their bundles and cgroups are.
 pub struct Handlers {
     by_name: BTreeMap<String, OciRuntime>,
+    configured: BTreeMap<String, config::Handler>,
     default: String,
     bundles: PathBuf,
     cgroup_parent: CgroupParent,
@@ -34,22 +39,10 @@ impl Handlers {
         let states = config.run_dir.join("runtimes");
         let mut by_name = BTreeMap::new();
         for name in KNOWN {
-            by_name.insert(name.to_owned(), Handler::new(name, name, states.join(name)));
+            by_name.insert(name.to_owned(), known(name, &states));
         }
         for (name, configured) in &config.runtime.handlers {
-            let handler = by_name.remove(name);
-            let binary = &configured.binary;
-            let mut handler = match (handler, binary.as_os_str().is_empty()) {
-                (Some(known), true) => known,
-                (_, false) => Handler::new(name, binary, states.join(name)),
-                (None, true) => {
-                    anyhow::bail!("runtime.handlers.{name} has no binary (set binary = '…')")
-                }
-            };
-            handler.global_args = configured.arguments.iter().map(Into::into).collect();
-            if let Some(seconds) = configured.start_seconds {
-                handler.deadlines.create = Duration::from_secs(seconds);
-            }
+            let handler = changed(name, by_name.remove(name), configured, &states)?;
             by_name.insert(name.clone(), handler);
         }
         anyhow::ensure!(
@@ -61,12 +54,10 @@ impl Handlers {
         let with_spawn = |(name, handler)| (name, OciRuntime::new(handler, spawn.clone()));
         Ok(Self {
             by_name: by_name.into_iter().map(with_spawn).collect(),
+            configured: config.runtime.handlers.clone(),
             default: config.runtime.default.clone(),
             bundles: config.run_dir.join("bundles"),
-            cgroup_parent: CgroupParent::Owned(format!(
-                "/{}",
-                config.cgroup.parent.trim_matches('/')
-            )),
+            cgroup_parent: owned_parent(&config.cgroup.parent),
         })
     }
 
@@ -75,10 +66,7 @@ impl Handlers {
     /// # Errors
     /// When there is none: the text names those that there are.
     pub fn find(&self, name: &str) -> Result<&OciRuntime, StepError> {
-        let name = match name.is_empty() {
-            true => &self.default,
-            false => name,
-        };
+        let name = self.or_default(name);
         self.by_name.get(name).ok_or_else(|| {
             StepError::new(
                 ErrorKind::Environment,
@@ -98,15 +86,27 @@ impl Handlers {
     /// # Errors
     /// As for [`Handlers::find`].
     pub fn of(&self, pod: &Pod) -> Result<&OciRuntime, StepError> {
-        match &pod.slot(Step::Start).intent {
-            Some(Intent::Start(start)) => self.find(&start.handler),
-            _ => self.find(&pod.spec.runtime_handler),
-        }
+        self.find(self.name_of(pod))
     }
 
     /// The names of all handlers, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
+    }
+
+    /// A name, or the default one's for an empty one.
+    pub fn or_default<'a>(&'a self, name: &'a str) -> &'a str {
+        match name.is_empty() {
+            true => &self.default,
+            false => name,
+        }
+    }
+
+    /// Whether pods of this handler that ask for the runtime's default seccomp profile get one of
+    /// ours.
+    pub fn has_default_seccomp(&self, name: &str) -> bool {
+        let configured = self.configured.get(self.or_default(name));
+        configured.is_none_or(|handler| handler.seccomp == DefaultSeccomp::Default)
     }
 
     /// The name of the default one.
@@ -131,8 +131,10 @@ impl Handlers {
     /// # Errors
     /// When the pod's parent is no cgroup's name.
     pub fn cgroup(&self, pod: &Pod) -> Result<CgroupsPath, ConfigError> {
-        let parent = self.cgroup_parent(&pod.spec.cgroup_parent);
-        CgroupsPath::new(&parent, &SandboxId::new(pod.id.to_string())?)
+        CgroupsPath::new(
+            &self.cgroup_parent(pod),
+            &SandboxId::new(pod.id.to_string())?,
+        )
     }
 
     /// The directory of bundles.
@@ -140,13 +142,81 @@ impl Handlers {
         &self.bundles
     }
 
-    /// The parent cgroup of a pod's sandbox.
-    pub fn cgroup_parent(&self, asked: &str) -> CgroupParent {
-        match asked.is_empty() {
-            true => self.cgroup_parent.clone(),
-            false => CgroupParent::Foreign(asked.to_owned()),
+    /// The parent cgroup of a pod's sandbox: the pod's own choice, then its handler's.
+    pub fn cgroup_parent(&self, pod: &Pod) -> CgroupParent {
+        let asked = &pod.spec.cgroup_parent;
+        if !asked.is_empty() {
+            return CgroupParent::Foreign(asked.clone());
+        }
+        let configured = self.configured.get(self.name_of(pod));
+        match configured.and_then(|handler| handler.cgroup_parent.as_ref()) {
+            Some(parent) => owned_parent(parent),
+            None => self.cgroup_parent.clone(),
         }
     }
+
+    /// The name of a pod's handler, whether there is one of that name or not; see
+    /// [`of`](Self::of).
+    fn name_of<'a>(&'a self, pod: &'a Pod) -> &'a str {
+        self.or_default(recorded_handler(pod))
+    }
+}
+
+/// The handler that a pod's start recorded, and before that the one that it asks for; empty for the
+/// default.
+pub fn recorded_handler(pod: &Pod) -> &str {
+    match &pod.slot(Step::Start).intent {
+        Some(Intent::Start(start)) => &start.handler,
+        _ => &pod.spec.runtime_handler,
+    }
+}
+
+/// A handler as it is without configuration.
+fn known(name: &str, states: &Path) -> Handler {
+    let mut handler = Handler::new(name, name, states.join(name));
+    handler.vm = KNOWN_VMS.contains(&name);
+    handler.consumes_network = handler.vm;
+    handler
+}
+
+/// A handler as the configuration says, which changes what is known of it.
+fn changed(
+    name: &str,
+    known: Option<Handler>,
+    configured: &config::Handler,
+    states: &Path,
+) -> anyhow::Result<Handler> {
+    let has_binary = !configured.binary.as_os_str().is_empty();
+    anyhow::ensure!(
+        known.is_some() || has_binary,
+        "runtime.handlers.{name} has no binary (set binary = '…')"
+    );
+    let mut handler = known.unwrap_or_else(|| Handler::new(name, name, states.join(name)));
+    if has_binary {
+        handler.binary.clone_from(&configured.binary);
+    }
+    handler.global_args = configured.arguments.iter().map(Into::into).collect();
+    if let Some(vm) = configured.vm {
+        handler.vm = vm;
+        handler.consumes_network = vm;
+    }
+    if let Some(consumes) = configured.consumes_network {
+        handler.consumes_network = consumes;
+    }
+    let deadlines = &mut handler.deadlines;
+    let seconds = [
+        (&mut deadlines.create, configured.start_seconds),
+        (&mut deadlines.kill, configured.kill_seconds),
+        (&mut deadlines.delete, configured.delete_seconds),
+    ];
+    for (deadline, seconds) in seconds {
+        *deadline = seconds.map_or(*deadline, Duration::from_secs);
+    }
+    Ok(handler)
+}
+
+fn owned_parent(name: &str) -> CgroupParent {
+    CgroupParent::Owned(format!("/{}", name.trim_matches('/')))
 }
 
 fn names<T>(handlers: &BTreeMap<String, T>) -> String {
@@ -155,101 +225,4 @@ fn names<T>(handlers: &BTreeMap<String, T>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use podwalk_oci::Unlisted;
-
-    use super::*;
-
-    fn handlers(text: &str) -> anyhow::Result<Handlers> {
-        Handlers::new(&Config::parse(text).unwrap(), Arc::new(Unlisted))
-    }
-
-    #[test]
-    fn the_usual_ones_need_no_configuration() {
-        let handlers = handlers("").unwrap();
-        assert_eq!(handlers.find("").unwrap().handler().name, "crun");
-        assert_eq!(handlers.find("runc").unwrap().handler().name, "runc");
-    }
-
-    #[test]
-    fn an_unknown_one_is_refused_by_name_with_those_there_are() {
-        let error = handlers("").unwrap().find("kta").unwrap_err().to_string();
-        assert!(
-            error.contains("'kta'") && error.contains("crun, runc, youki"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_handler_is_added_or_changed_by_configuration() {
-        let handlers = handlers(
-            "[runtime]\ndefault = 'mine'\n[runtime.handlers.mine]\nbinary = '/opt/mine'\n\
-             [runtime.handlers.crun]\nstart_seconds = 7\n",
-        )
-        .unwrap();
-        assert_eq!(
-            handlers.find("").unwrap().handler().binary,
-            Path::new("/opt/mine")
-        );
-        let crun = handlers.find("crun").unwrap().handler();
-        assert_eq!(crun.deadlines.create, Duration::from_secs(7));
-        assert_eq!(crun.binary, Path::new("crun"));
-    }
-
-    #[test]
-    fn a_sandbox_stays_with_the_handler_that_started_it() {
-        use podwalk_engine::clock::Stamp;
-        use podwalk_engine::id::{BootId, InstanceId, PodId};
-        use podwalk_engine::record::{
-            Cause, CreateIntent, CreateOutput, Entry, Goal, Output, Record, StartIntent,
-        };
-        let start = StartIntent {
-            handler: "crun".to_owned(),
-            consumes_network: false,
-            network: None,
-        };
-        let records = [
-            Record::Goal {
-                goal: Goal::Run,
-                cause: Cause::Request,
-            },
-            Record::Intent(Intent::Create(Box::new(CreateIntent {
-                spec: Default::default(),
-                sandbox_key: None,
-            }))),
-            Record::Done(Output::Create(CreateOutput {})),
-            Record::Intent(Intent::Start(start)),
-        ];
-        let entries: Vec<Entry> = (0..)
-            .zip(records)
-            .map(|(sequence, record)| Entry {
-                pod: PodId::new([1; 12], InstanceId([2; 4])),
-                sequence,
-                stamp: Stamp {
-                    boot: BootId([9; 16]),
-                    wall_ns: 1,
-                    boottime_ns: 1,
-                },
-                record,
-            })
-            .collect();
-        let handlers = handlers("[runtime]\ndefault = 'runc'").unwrap();
-        let of = |records: usize| {
-            let pod = podwalk_engine::pod::fold(&entries[..records]).unwrap();
-            handlers.of(&pod).unwrap().handler().name.clone()
-        };
-        assert_eq!(of(3), "runc", "what would start it now");
-        assert_eq!(of(4), "crun", "what has started it");
-    }
-
-    #[test]
-    fn a_default_that_is_none_and_a_handler_without_binary_are_refused() {
-        let error = handlers("[runtime]\ndefault = 'x'").err().unwrap();
-        assert!(error.to_string().contains("'x'"), "{error}");
-        let error = handlers("[runtime.handlers.mine]\n").err().unwrap();
-        assert!(
-            error.to_string().contains("runtime.handlers.mine"),
-            "{error}"
-        );
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@
 //!    pod keeps what was pinned for it.
 //! 4. [`server`] is the admin API, [`api`] its words, [`client`] and [`cli`]
 //!    the other end of it.
+//!    [`doctor`] looks whether that will do.
 //! 5. [`quarantine`] keeps, shows and drops pods that do not decode.
 //! 6. [`settings`] is what `inspect` tells of a pod's network. What clients ask for is CRI's own
 //!    pod configuration, which `podwalk-cri` reads.
@@ -28,6 +29,8 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "daemon")]
 mod cri;
+#[cfg(feature = "daemon")]
+pub mod doctor;
 #[cfg(feature = "daemon")]
 pub mod handlers;
 #[cfg(feature = "daemon")]

@@ -5,7 +5,7 @@
 //! the configuration as it is now, and then pinned: every later operation on
 //! the pod uses the pinned bytes, whatever becomes of the files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use podwalk_cni::{
@@ -22,24 +22,35 @@ use serde_json::{Map, Value};
 
 /// The loaded conflists, and the runtime that uses them.
 pub struct Networks {
-    cni: Runtime,
+    cni: Arc<Runtime>,
     loaded: RwLock<Arc<Loaded>>,
-    directory: String,
+    directory: PathBuf,
 }
 
 impl Networks {
     /// With what was loaded from `directory` so far.
-    pub fn new(cni: Runtime, loaded: Loaded, directory: String) -> Self {
+    pub fn new(cni: impl Into<Arc<Runtime>>, loaded: Loaded, directory: PathBuf) -> Self {
         Self {
-            cni,
+            cni: cni.into(),
             loaded: RwLock::new(Arc::new(loaded)),
             directory,
         }
     }
 
+    /// The conflists of another directory, for the same runtime: one that knows all attachments.
+    #[must_use]
+    pub fn beside(&self, loaded: Loaded, directory: PathBuf) -> Self {
+        Self::new(self.cni.clone(), loaded, directory)
+    }
+
     /// The CNI runtime.
     pub fn cni(&self) -> &Runtime {
         &self.cni
+    }
+
+    /// Where its conflists are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Takes over the attachments of an earlier process, so that CHECK is
@@ -119,7 +130,8 @@ impl Networks {
                 ErrorKind::Environment,
                 format!(
                     "there is no network '{}' in {}",
-                    request.name, self.directory
+                    request.name,
+                    self.directory.display()
                 ),
             )
             .remedy(format!("known are: {}", known.join(", ")))
@@ -132,14 +144,17 @@ impl Networks {
             .map(|(path, error)| format!("{}: {error}", path.display()))
             .collect();
         let message = match broken.is_empty() {
-            true => format!("there is no network configuration in {}", self.directory),
+            true => format!(
+                "there is no network configuration in {}",
+                self.directory.display()
+            ),
             false => format!(
                 "no network configuration can be used: {}",
                 broken.join("; ")
             ),
         };
         StepError::new(ErrorKind::Environment, message)
-            .remedy(format!("put a conflist into {}", self.directory))
+            .remedy(format!("put a conflist into {}", self.directory.display()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Decisions are the engine's; a rung does, looks, or undoes, and says how it
 //! went.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use podwalk_engine::id::PodId;
 use podwalk_engine::pod::Pod;
 use podwalk_engine::record::{NetnsIdentity, ProcessIdentity};
 use podwalk_engine::rungs::Rungs;
+use podwalk_engine::spec::PodSpec;
 use podwalk_netns::effects::Effects;
 use podwalk_netns::process::PidFd;
 use podwalk_netns::{Found, Identity};
@@ -38,6 +40,8 @@ const QUIET: Duration = Duration::from_secs(10);
 pub struct Host {
     /// Conflists, and the CNI runtime.
     pub networks: Arc<Networks>,
+    /// Those of handlers with conflists of their own, by the handler's name.
+    pub handler_networks: Arc<BTreeMap<String, Arc<Networks>>>,
     /// Runtime handlers.
     pub handlers: Arc<Handlers>,
     /// Where the processes of effects are found again.
@@ -73,6 +77,20 @@ impl Host {
             configure_cni: Arc::new(configure_cni::ConfigureCniRung(self.clone())),
             start: Arc::new(start::StartRung(self.clone())),
         }
+    }
+
+    /// What a pod is attached to is decided by the conflists of its handler.
+    fn networks_of(&self, spec: &PodSpec) -> &Networks {
+        let name = self.handlers.or_default(&spec.runtime_handler);
+        self.handler_networks.get(name).unwrap_or(&self.networks)
+    }
+
+    /// The networks of every directory, each once, the usual ones first.
+    pub fn all_networks(&self) -> Vec<Arc<Networks>> {
+        let own = self.handler_networks.values();
+        let by_directory: BTreeMap<&Path, _> = own.map(|one| (one.directory(), one)).collect();
+        let own = by_directory.into_values().cloned();
+        std::iter::once(self.networks.clone()).chain(own).collect()
     }
 
     /// Runs an effect, or its undo, on a thread. A thread cannot be ended: one

@@ -35,6 +35,7 @@ use crate::world::{SystemClock, TokioSpawn, instance};
 mod arguments;
 mod authority;
 mod collect;
+mod conflists;
 mod enlist;
 mod socket;
 mod sweep;
@@ -89,6 +90,7 @@ pub struct Node {
     /// The state directory's own name: every pod id ends with it.
     pub instance: InstanceId,
     networks: Arc<Networks>,
+    all_networks: Vec<Arc<Networks>>,
     handlers: Arc<Handlers>,
     effects: Arc<Effects>,
     quarantine: Quarantine,
@@ -126,16 +128,17 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
     host.networks
         .adopt(plan.pods.iter().map(|planned| &planned.pod));
     tokio::spawn(watch::watch(engine.clone(), watched));
-    tokio::spawn(watch_networks(
-        config.cni.conf_dir.clone(),
-        host.networks.clone(),
-    ));
+    let all_networks = host.all_networks();
+    for networks in &all_networks {
+        tokio::spawn(conflists::watch(networks.clone()));
+    }
     Ok(Node {
         quarantine: Quarantine::new(engine.clone(), journal, places(config)),
         engine,
         plan,
         instance,
         networks: host.networks,
+        all_networks,
         handlers: host.handlers,
         effects: host.effects,
     })
@@ -198,7 +201,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let plan = std::mem::take(&mut node.plan);
     let collected = collect::collect(
         node.engine.clone(),
-        node.networks.clone(),
+        std::mem::take(&mut node.all_networks),
         config.cni.exclusive_networks.clone(),
     );
     let engine = node.engine.clone();
@@ -314,10 +317,12 @@ fn adapters(
     options.spawn = enlist.clone();
     options.plugin_deadline = config.plugin_deadline();
     let loaded = ConfigDir::new(&config.cni.conf_dir).load();
-    let directory = config.cni.conf_dir.display().to_string();
+    let directory = config.cni.conf_dir.clone();
     let cni = podwalk_cni::Runtime::new(options);
+    let networks = Networks::new(cni, loaded, directory);
     Ok(Host {
-        networks: Arc::new(Networks::new(cni, loaded, directory)),
+        handler_networks: Arc::new(conflists::of_handlers(config, &networks)),
+        networks: Arc::new(networks),
         handlers: Arc::new(Handlers::new(config, enlist)?),
         effects,
         allowed_sysctls: Arc::new(config.sysctls.allowed_unsafe.clone()),
@@ -325,27 +330,6 @@ fn adapters(
         cni_deadline: Duration::from_secs(config.cni.step_seconds),
         turns: Arc::default(),
     })
-}
-
-/// Takes in what the operator changes. Pods that are up keep what was pinned.
-async fn watch_networks(directory: PathBuf, networks: Arc<Networks>) {
-    let watch = ConfigDir::new(&directory).watch();
-    let mut watch = match watch {
-        Ok(watch) => watch,
-        Err(error) => {
-            tracing::error!(%error, "changes to networks are not seen until a restart");
-            return;
-        }
-    };
-    loop {
-        match watch.next().await {
-            Ok(loaded) => networks.replace(loaded),
-            Err(error) => {
-                tracing::error!(%error, "changes to networks are not seen until a restart");
-                return;
-            }
-        }
-    }
 }
 
 async fn recover(engine: Engine, plan: RecoveryPlan) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use podwalk_testkit::scripted_plugin::{Answer, Script};
 use podwalk_tests::daemon::Config;
+use podwalk_tests::handlers::{CRUN, Handler, RUNC, RUNSC};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::plugins::{Plugins, write_program};
 use serde_json::json;
@@ -33,20 +34,23 @@ macro_rules! tables {
 }
 
 tables! {
-    sigkill_at_every_point_with_crun_1: V1, walk("crun", Part(0, 4));
-    sigkill_at_every_point_with_crun_2: V1, walk("crun", Part(1, 4));
-    sigkill_at_every_point_with_crun_3: V1, walk("crun", Part(2, 4));
-    sigkill_at_every_point_with_crun_4: V1, walk("crun", Part(3, 4));
-    sigkill_at_some_points_with_crun_on_v2: V2, walk("crun", some(1, 6));
-    sigkill_at_some_points_with_runc: V1, walk("runc", some(2, 6));
-    sigkill_at_every_point_in_a_user_namespace_with_crun: V1, mapped("crun", Part(0, 1));
-    sigkill_at_some_points_in_a_user_namespace_with_runc: V2, mapped("runc", some(3, 6));
+    sigkill_at_every_point_with_crun_1: V1, walk(CRUN, Part(0, 4));
+    sigkill_at_every_point_with_crun_2: V1, walk(CRUN, Part(1, 4));
+    sigkill_at_every_point_with_crun_3: V1, walk(CRUN, Part(2, 4));
+    sigkill_at_every_point_with_crun_4: V1, walk(CRUN, Part(3, 4));
+    sigkill_at_some_points_with_crun_on_v2: V2, walk(CRUN, some(1, 6));
+    sigkill_at_some_points_with_runc: V1, walk(RUNC, some(2, 6));
+    sigkill_at_some_points_with_runsc: V1, walk(RUNSC, some(4, 6));
+    sigkill_at_every_point_in_a_user_namespace_with_crun: V1, mapped(CRUN, Part(0, 1));
+    sigkill_at_some_points_in_a_user_namespace_with_runc: V2, mapped(RUNC, some(3, 6));
 
-    sigkill_in_a_resumption_after_a_cut_at_the_namespace: V1, resume("netns.bound#1", some(0, 5));
-    sigkill_in_a_resumption_after_a_cut_between_plugins: V1, resume("cni.add.plugin-done#1", some(0, 3));
-    sigkill_in_a_resumption_after_a_cut_behind_the_network: V1, resume("cni.add.plugin-done#2", some(1, 5));
-    sigkill_in_a_resumption_after_a_cut_in_the_runtime: V1, resume("oci.create.spawned#1", some(2, 5));
-    sigkill_in_a_resumption_after_a_cut_before_the_last_record: V2, resume("oci.started#1", some(1, 2));
+    sigkill_in_a_resumption_after_a_cut_at_the_namespace: V1, resume(CRUN, "netns.bound#1", some(0, 5));
+    sigkill_in_a_resumption_after_a_cut_between_plugins: V1, resume(CRUN, "cni.add.plugin-done#1", some(0, 3));
+    sigkill_in_a_resumption_after_a_cut_behind_the_network: V1, resume(CRUN, "cni.add.plugin-done#2", some(1, 5));
+    sigkill_in_a_resumption_after_a_cut_in_the_runtime: V1, resume(CRUN, "oci.create.spawned#1", some(2, 5));
+    sigkill_in_a_resumption_after_a_cut_before_the_last_record: V2, resume(CRUN, "oci.started#1", some(1, 2));
+    scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_1: V1, resume(RUNSC, "oci.bundle.written#1", some(0, 5));
+    scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_2: V1, resume(RUNSC, "oci.created#1", some(1, 5));
 
     scenario_53_a_start_that_a_plugin_fails_is_never_resumed_upward: V2, plugin_fails(some(0, 1));
     sigkill_in_the_undo_of_a_start_that_the_runtime_fails: V1, runtime_fails(some(0, 3));
@@ -61,20 +65,20 @@ fn some(first: usize, of: usize) -> Part {
     }
 }
 
-fn walk(handler: &'static str, part: Part) -> Result<()> {
-    let table = Table::open(Config::default(), None)?;
+fn walk(handler: Handler, part: Part) -> Result<()> {
+    let table = Table::of(handler)?;
     rows(&table, &mut Walk::of(handler), "", part)
 }
 
 /// The points of the user namespace's helper are among the moments.
-fn mapped(handler: &'static str, part: Part) -> Result<()> {
-    let table = Table::open(Config::default(), None)?;
+fn mapped(handler: Handler, part: Part) -> Result<()> {
+    let table = Table::of(handler)?;
     rows(&table, &mut Walk::mapped(handler), "", part)
 }
 
-fn resume(cut: &'static str, part: Part) -> Result<()> {
-    let table = Table::open(Config::default(), None)?;
-    rows(&table, &mut Resume { cut }, "", part)
+fn resume(handler: Handler, cut: &'static str, part: Part) -> Result<()> {
+    let table = Table::of(handler)?;
+    rows(&table, &mut Resume { handler, cut }, "", part)
 }
 
 fn give_up(cut: &'static str, part: Part) -> Result<()> {

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use podwalk_tests::ask::{Heard, call, says};
 use podwalk_tests::crash::Moment;
 use podwalk_tests::daemon::Daemon;
+use podwalk_tests::handlers::Handler;
 use serde_json::{Value, json};
 
 use super::table::{PATIENCE, Story, Table, at_rest};
@@ -30,14 +31,14 @@ fn ask_for(daemon: &Daemon, handler: &str, config: &Value) -> Result<Heard> {
 
 /// A pod is started, stopped and removed.
 pub(super) struct Walk {
-    handler: &'static str,
+    handler: Handler,
     mapped: bool,
     /// How many of the three were granted.
     granted: usize,
 }
 
 impl Walk {
-    pub(super) fn of(handler: &'static str) -> Self {
+    pub(super) fn of(handler: Handler) -> Self {
         Self {
             handler,
             mapped: false,
@@ -46,7 +47,7 @@ impl Walk {
     }
 
     /// The same in a user namespace.
-    pub(super) fn mapped(handler: &'static str) -> Self {
+    pub(super) fn mapped(handler: Handler) -> Self {
         Self {
             mapped: true,
             ..Self::of(handler)
@@ -69,8 +70,8 @@ impl Story for Walk {
         ];
         for verb in verbs {
             let heard = match verb {
-                None if self.mapped => ask_for(daemon, self.handler, &mapped())?,
-                None => start(daemon, self.handler)?,
+                None if self.mapped => ask_for(daemon, self.handler.name, &mapped())?,
+                None => start(daemon, self.handler.name)?,
                 Some((method, path)) => call(&socket, method, path, "")?,
             };
             match heard {
@@ -98,12 +99,13 @@ impl Story for Walk {
 
 /// A start is cut at a moment, and the next daemon, which goes on with it, dies too.
 pub(super) struct Resume {
+    pub(super) handler: Handler,
     pub(super) cut: &'static str,
 }
 
 impl Story for Resume {
     fn prepare(&mut self, table: &Table) -> Result<()> {
-        cut_short(table, self.cut)
+        cut_short(table, self.handler.name, self.cut)
     }
 
     fn tell(&mut self, daemon: &mut Daemon) -> Result<()> {
@@ -124,7 +126,7 @@ pub(super) struct GiveUp {
 
 impl Story for GiveUp {
     fn prepare(&mut self, table: &Table) -> Result<()> {
-        cut_short(table, self.cut)
+        cut_short(table, "", self.cut)
     }
 
     fn tell(&mut self, daemon: &mut Daemon) -> Result<()> {
@@ -168,11 +170,11 @@ fn is_gone(pods: &[Value]) -> Result<()> {
 }
 
 /// Has a daemon die at this moment of a start.
-fn cut_short(table: &Table, moment: &str) -> Result<()> {
+fn cut_short(table: &Table, handler: &str, moment: &str) -> Result<()> {
     let moment: Moment = moment.parse()?;
     let daemon = table.spawn_to_die(&moment)?;
     let mut daemon = daemon.context("the first daemon dies before it is asked")?;
-    let heard = start(&daemon, "")?;
+    let heard = start(&daemon, handler)?;
     ensure!(
         matches!(heard, Heard::Lost),
         "{moment} is at no moment of a start: {heard:?}"

@@ -15,6 +15,7 @@ use podwalk_tests::ask::{Heard, call};
 use podwalk_tests::conflist::Bridge;
 use podwalk_tests::crash::{self, Moment};
 use podwalk_tests::daemon::{Config, Daemon};
+use podwalk_tests::handlers::{CRUN, Handler};
 use podwalk_tests::oracle::{Oracle, Places};
 use podwalk_tests::{counts, node, outside, scene, wait};
 use serde_json::Value;
@@ -39,6 +40,8 @@ pub(super) trait Story {
 
 /// Where stories are told.
 pub(super) struct Table {
+    /// The name of the handler whose rows these are.
+    handler: &'static str,
     config: Config,
     oracle: Oracle,
 }
@@ -46,17 +49,33 @@ pub(super) struct Table {
 impl Table {
     /// A daemon with this configuration, a network with real plugins, and `chained` behind them.
     pub(super) fn open(config: Config, chained: Option<Value>) -> Result<Self> {
-        let mut network = Bridge::new("crash0", "10.99.0.0/24")
-            .and("fd99::/64")
-            .with_ports();
+        let mut network = network();
         if let Some(plugin) = chained {
             network = network.then(plugin);
         }
+        Self::with(CRUN, config, &network)
+    }
+
+    /// A daemon with this handler in its configuration. Where sandboxes take addresses away, the
+    /// network has rules that are found by them.
+    pub(super) fn of(handler: Handler) -> Result<Self> {
+        let network = match handler.own_stack {
+            true => network().masqueraded(),
+            false => network(),
+        };
+        Self::with(handler, handler.configured()?, &network)
+    }
+
+    fn with(handler: Handler, config: Config, network: &Bridge) -> Result<Self> {
         network.write(&config.cni_conf_dir, 10)?;
         let mut places = Places::of(&config)?;
         places.spared.push(crash_daemon()?);
         let oracle = Oracle::new(places)?;
-        Ok(Self { config, oracle })
+        Ok(Self {
+            handler: handler.name,
+            config,
+            oracle,
+        })
     }
 
     /// Tells the story once without a crash: the moments that the daemon comes to.
@@ -152,6 +171,12 @@ impl Table {
     }
 }
 
+fn network() -> Bridge {
+    Bridge::new("crash0", "10.99.0.0/24")
+        .and("fd99::/64")
+        .with_ports()
+}
+
 /// What came of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Row {
@@ -204,6 +229,7 @@ pub(super) fn rows(
         failures.len()
     );
     counts::add("crash-moments", count)?;
+    counts::add(&format!("crash-moments-{}", table.handler), count)?;
     for point in &points {
         // Tables share points: those with different names are to be counted.
         counts::add(&format!("crash-point/{point}"), 1)?;

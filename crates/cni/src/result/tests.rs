@@ -149,6 +149,25 @@ fn the_interface_that_was_asked_for_is_the_pods() {
 }
 
 #[test]
+fn an_interfaces_addresses_are_those_that_are_told_of_it() {
+    let netns = "/run/netns/p";
+    let result = parse(&json!({
+        "interfaces": [{"name": "eth0"}, {"name": "eth0", "sandbox": netns}, {"name": "net1", "sandbox": netns}],
+        "ips": [
+            {"address": "10.0.0.1/8", "interface": 0},
+            {"address": "10.0.0.2/8", "interface": 1},
+            {"address": "10.0.0.3/8", "interface": 2},
+            {"address": "10.0.0.4/8"},
+        ],
+    }));
+    let of = |name: &str| -> Vec<String> {
+        result.addresses_of(name).map(ToString::to_string).collect()
+    };
+    assert_eq!(of("eth0"), ["10.0.0.2/8", "10.0.0.4/8"]);
+    assert_eq!(of("net1"), ["10.0.0.3/8", "10.0.0.4/8"]);
+}
+
+#[test]
 fn the_bridge_is_the_one_the_list_names() {
     let list = |plugin: Value| {
         let list = json!({"name": "n", "cniVersion": "1.0.0", "plugins": [plugin]});

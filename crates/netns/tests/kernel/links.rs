@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use podwalk_netns::{
-    Address, Error, LinkCounters, Scope, counters, enter, links, lo_up, pin, place, set_sysctls,
+    Address, Error, LinkCounters, Scope, counters, enter, give_addresses, links, lo_up, pin, place,
+    set_sysctls,
 };
 
 use crate::node::{node_tests, sh};
@@ -96,6 +97,20 @@ node_tests! {
         assert!(eth0.addresses.contains(&address("fd00::5", 64, Scope::Global)));
         assert_eq!(find("peer0").addresses, [address("10.9.0.2", 32, Scope::Global)]);
         assert!(links.is_sorted_by_key(|link| link.index));
+    }
+
+    fn addresses_are_given_to_an_interface_that_lost_them() {
+        let path = pinned();
+        sh("ip -n pod link add eth0 type veth peer name peer0");
+        let mine = [("10.5.0.2".parse().unwrap(), 24), ("fd05::2".parse().unwrap(), 64)];
+        for _ in 0..2 {
+            give_addresses(path, "eth0", &mine).unwrap();
+            let link = links(path).unwrap().into_iter().find(|link| link.name == "eth0").unwrap();
+            let found: Vec<_> = link.addresses.iter().map(|a| (a.address, a.prefix)).collect();
+            assert_eq!(found, mine);
+        }
+        give_addresses(path, "eth7", &mine).unwrap();
+        assert!(!sh("ip -n pod address show peer0").contains("inet"));
     }
 
     fn a_links_counters_are_those_of_the_kernel() {

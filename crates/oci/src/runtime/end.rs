@@ -32,10 +32,11 @@ impl OciRuntime {
     /// [`OciError::File`] if the kernel refuses; without cgroups also why the runtime does not
     /// name the process. A process may be alive after each of them.
     pub async fn kill(&self, target: &Target) -> Result<(), OciError> {
-        let end = Instant::now() + self.handler.deadlines.kill;
         if self.handler.vm {
             self.ask_to_kill(target).await?;
         }
+        // A runtime that hangs over it takes nothing of the time that SIGKILL has.
+        let end = Instant::now() + self.handler.deadlines.kill;
         if let Some(recorded) = target.process {
             let watch = ProcessWatch::open(recorded);
             let watch = watch.map_err(failed("watch", &target.id, recorded.pid))?;
@@ -130,7 +131,7 @@ impl OciRuntime {
             return Ok(None);
         }
         match self.state(&target.id).await {
-            Ok(state) => Ok(state.pid),
+            Ok(state) => Ok(state.pid()),
             Err(_) if has_cgroups => Ok(None),
             Err(error) => Err(error),
         }

@@ -60,9 +60,13 @@ impl OciRuntime {
             }
             Err(error) => return Err(error),
         };
-        let watch =
-            ProcessWatch::of(state.pid()).map_err(failed("watch", &target.id, state.pid()))?;
-        let found = match (state.status.as_str(), watch.map(|watch| watch.identity())) {
+        let process = match state.pid() {
+            Some(pid) => ProcessWatch::of(pid)
+                .map_err(failed("watch", &target.id, pid))?
+                .map(|watch| watch.identity()),
+            None => None,
+        };
+        let found = match (state.status.as_str(), process) {
             ("created", Some(process)) => Probe::Created { process },
             ("running" | "paused", Some(process)) => Probe::Running { process },
             ("stopped" | "created" | "running" | "paused", _) if is_alive(target)? => {
@@ -139,13 +143,18 @@ impl OciRuntime {
 #[derive(Deserialize)]
 pub(super) struct State {
     status: String,
-    pub(super) pid: Option<u32>,
+    pid: Option<i64>,
 }
 
 impl State {
-    /// 0 if there is none, which no process has.
-    fn pid(&self) -> u32 {
-        self.pid.unwrap_or(0)
+    pub(super) fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+
+    /// None of a sandbox that has ended: some runtimes say 0 then, runsc says -1.
+    pub(super) fn pid(&self) -> Option<u32> {
+        let pid = self.pid.and_then(|pid| u32::try_from(pid).ok());
+        pid.filter(|pid| *pid != 0)
     }
 }
 

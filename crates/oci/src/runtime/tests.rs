@@ -65,7 +65,7 @@ fn target(process: Option<ProcessIdentity>) -> Target {
     }
 }
 
-fn answers(status: &str, pid: u32) -> String {
+fn answers(status: &str, pid: impl std::fmt::Display) -> String {
     format!(r#"[ $1 = state ] && echo '{{"id":"x","status":"{status}","pid":{pid},"more":{{}}}}'"#)
 }
 
@@ -121,10 +121,13 @@ async fn a_state_is_believed_as_far_as_its_process_lives() {
             "{status}"
         );
     }
-    assert_eq!(
-        probe(&answers("stopped", 0), None).await.unwrap(),
-        Probe::Stopped
-    );
+    // Runtimes have two ways to say that there is no process.
+    for none in [0, -1] {
+        assert_eq!(
+            probe(&answers("stopped", none), None).await.unwrap(),
+            Probe::Stopped
+        );
+    }
 }
 
 #[tokio::test]
@@ -332,6 +335,44 @@ async fn a_sandbox_that_does_not_get_to_its_program_is_no_success() {
     };
     let process = ProcessWatch::of(pid).unwrap().unwrap().identity();
     runtime.kill(&target(Some(process))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_virtual_machine_whose_runtime_hangs_over_its_end_is_killed_nevertheless() {
+    let (child, process) = sleeper();
+    let scripted = Scripted::new("[ $1 = kill ] && sleep 1000; exit 1");
+    scripted.state(target(None).id.as_str());
+    let mut handler = scripted.runtime.handler().clone();
+    handler.vm = true;
+    handler.deadlines.kill = Duration::from_secs(1);
+    let runtime = OciRuntime::new(handler, Arc::new(Unlisted));
+    runtime.kill(&target(Some(process))).await.unwrap();
+    assert!(ProcessWatch::open(process).unwrap().is_none(), "it lives");
+    drop(child);
+}
+
+/// What a machine's monitor executes says nothing: its runtime does.
+#[tokio::test]
+async fn a_virtual_machine_runs_when_its_runtime_says_so() {
+    for (status, runs) in [("running", true), ("created", false)] {
+        let (child, process) = sleeper();
+        let pid = process.pid;
+        let made = format!(r#"[ $1 = create ] && {{ echo {pid} > "$5"; exit 0; }}"#);
+        let scripted = Scripted::new(&format!("{made}\n{}\nexit 0", answers(status, pid)));
+        let mut handler = scripted.runtime.handler().clone();
+        handler.vm = true;
+        let runtime = OciRuntime::new(handler, Arc::new(Unlisted));
+        let config = SandboxConfig::new(target(None).id);
+        let bundle = Bundle::write(&config, &scripted.directory.path().join("bundles")).unwrap();
+        match runtime.create_and_start(&bundle).await {
+            Ok(sandbox) => assert!(runs && sandbox.process == process),
+            Err(error) => assert!(
+                !runs && matches!(error, OciError::NeverRan { .. }),
+                "{error}"
+            ),
+        }
+        drop(child);
+    }
 }
 
 #[tokio::test]

@@ -7,13 +7,15 @@ use anyhow::Context;
 use podwalk_engine::clock::Clock;
 use podwalk_engine::decide::Policy;
 use podwalk_engine::id::PodId;
-use podwalk_engine::pod::fold;
+use podwalk_engine::pod::{Pod, fold};
 use podwalk_engine::ports::Replay;
 use podwalk_engine::recovery::{HostFacts, RecoveryPlan, recovery_plan};
 use podwalk_store::{JournalCopy, copy_for_reading};
 
 use super::{Exit, NO_SUCH_POD};
 use crate::api::{DebtLine, JournalLine, PlanAnswer, QuarantineDetail};
+use crate::doctor::Patient;
+use crate::handlers::recorded_handler;
 use crate::quarantine::by_pod;
 use crate::serve::journal_dir;
 use crate::world::SystemClock;
@@ -54,6 +56,21 @@ impl Copied {
 /// What recovery would do if the daemon were started now.
 pub(super) fn plan(state_dir: &Path) -> anyhow::Result<PlanAnswer> {
     Ok(PlanAnswer::of(&Copied::of(state_dir)?.plan()?))
+}
+
+/// The pods that the next daemon would look after; none where there has been no daemon yet.
+pub(super) fn patients(state_dir: &Path) -> anyhow::Result<Vec<Patient>> {
+    if !journal_dir(state_dir).exists() {
+        return Ok(Vec::new());
+    }
+    let plan = Copied::of(state_dir)?.plan()?;
+    let pods = plan.pods.into_iter().map(|planned| planned.pod);
+    let patient = |pod: Pod| Patient {
+        id: pod.id.to_string(),
+        handler: recorded_handler(&pod).to_owned(),
+        name: pod.spec.name,
+    };
+    Ok(pods.map(patient).collect())
 }
 
 /// All that would be owed if the daemon were started now.

@@ -9,6 +9,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::api::{EventLine, JournalLine, PlanAnswer, PodSummary};
+use crate::doctor::Finding;
 
 mod debts;
 
@@ -54,6 +55,17 @@ pub(super) fn pods(pods: &[PodSummary]) -> anyhow::Result<()> {
         ]);
     }
     say(table)
+}
+
+pub(super) fn findings(findings: &[Finding]) -> anyhow::Result<()> {
+    for finding in findings {
+        let mark = if finding.ok { "ok   " } else { "WRONG" };
+        say(format_args!("{mark} {}: {}", finding.about, finding.says))?;
+        if !finding.remedy.is_empty() {
+            say(format_args!("      {}", finding.remedy))?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn plan(plan: &PlanAnswer) -> anyhow::Result<()> {

@@ -42,6 +42,24 @@ fn what_cannot_work_is_refused_by_its_key() {
             "[runtime.handlers.crun]\nstart_seconds = 31536001",
             "runtime.handlers.crun.start_seconds",
         ),
+        (
+            "[runtime.handlers.a]\nkill_seconds = 0",
+            "runtime.handlers.a.kill_seconds",
+        ),
+        (
+            "[runtime.handlers.a]\ndelete_seconds = 31536001",
+            "runtime.handlers.a.delete_seconds",
+        ),
+        (
+            "[runtime.handlers.a]\ncni_conf_dir = 'net.d'",
+            "runtime.handlers.a.cni_conf_dir",
+        ),
+        (
+            "[runtime.handlers.a]\ncgroup_parent = '/'",
+            "runtime.handlers.a.cgroup_parent",
+        ),
+        ("[runtime.handlers.a]\nseccomp = 'strict'", "seccomp"),
+        ("[runtime.handlers.a]\ncgroup = 'none'", "cgroup"),
         ("[recovery]\nattempts = 0", "recovery.attempts"),
         ("[log]\nformat = 'xml'", "format"),
     ] {

@@ -27,7 +27,7 @@ fn networks() -> (tempfile::TempDir, Networks) {
 fn of(directory: &Path) -> Networks {
     let loaded = ConfigDir::new(directory).load();
     let runtime = Runtime::new(RuntimeOptions::new(vec!["/usr/lib/cni".into()]));
-    Networks::new(runtime, loaded, directory.display().to_string())
+    Networks::new(runtime, loaded, directory.to_owned())
 }
 
 fn spec() -> PodSpec {

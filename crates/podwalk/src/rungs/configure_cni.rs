@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use podwalk_cni::{ParsedResult, SpecVersion};
 use podwalk_engine::error::StepError;
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, ConfigureCni, Failure, Probe, Rung};
@@ -70,10 +71,37 @@ impl ConfigureCniRung {
         let pinned = Pinned::read(pod.id, planned, netns.as_deref())?;
         let result = pod.attachments.get(index).and_then(|a| a.result.as_ref());
         let result = result.map(|result| result.result.as_bytes());
+        if let (Some(netns), Some(result)) = (&netns, result) {
+            self.give_back(pod, planned, netns, result).await;
+        }
         let cni = self.0.networks.cni();
         cni.del(&pinned.conflist, &pinned.attachment, result)
             .await
             .map_err(|error| of_cni(&error))
+    }
+}
+
+impl ConfigureCniRung {
+    /// A sandbox may have taken the addresses away, and plugins read them off the interface to find
+    /// their rules (bridge with `ipMasq`): then DEL would succeed and leave those. It runs even if
+    /// they cannot be given back.
+    async fn give_back(&self, pod: &Pod, planned: &PlannedAttachment, netns: &Path, result: &[u8]) {
+        let runtime = self.0.handlers.of(pod);
+        if !runtime.is_ok_and(|runtime| runtime.handler().consumes_network) {
+            return;
+        }
+        let Ok(result) = ParsedResult::parse(result, SpecVersion::NEWEST) else {
+            return;
+        };
+        let interface = planned.interface.clone();
+        let addresses = result.addresses_of(&interface);
+        let addresses: Vec<_> = addresses.map(|one| (one.address, one.prefix)).collect();
+        let path = netns.to_owned();
+        let given = move || podwalk_netns::give_addresses(&path, &interface, &addresses);
+        let given = self.0.effect(pod, given).await;
+        if let Err(error) = given.and_then(|given| given.map_err(of_netns)) {
+            tracing::warn!(pod = %pod.id, %error, "what the sandbox took is not given back");
+        }
     }
 }
 

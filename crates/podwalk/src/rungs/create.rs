@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use podwalk_engine::error::StepError;
+use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Create, Failure, Probe, Rung};
 use podwalk_engine::record::{CreateIntent, CreateOutput};
 use podwalk_engine::spec::PodSpec;
+use podwalk_engine::step::NetworkMode;
 use podwalk_netns::Found;
+use podwalk_oci::Handler;
 
 use super::{Host, blocking, of_netns, of_sysctl, path_of, sandbox};
 
@@ -18,12 +20,13 @@ impl CreateRung {
     /// What the pod will need must be there: its handler, its networks; and
     /// its sysctls must be allowed.
     fn check(&self, spec: &PodSpec) -> Result<(), StepError> {
-        self.0.handlers.find(&spec.runtime_handler)?;
+        let runtime = self.0.handlers.find(&spec.runtime_handler)?;
+        suits(runtime.handler(), spec)?;
         for name in spec.sysctls.keys() {
             podwalk_netns::check_sysctl(name, &self.0.allowed_sysctls)
                 .map_err(|refused| of_sysctl(&refused))?;
         }
-        self.0.networks.plan(spec).map(drop)
+        self.0.networks_of(spec).plan(spec).map(drop)
     }
 
     async fn place(&self, pod: &Pod, intent: &CreateIntent) -> Result<(), StepError> {
@@ -36,6 +39,33 @@ impl CreateRung {
         let placed = self.0.effect(pod, move || podwalk_netns::place(&path));
         placed.await?.map_err(of_netns)
     }
+}
+
+/// What a pod asks for must be something that its handler can give.
+fn suits(handler: &Handler, spec: &PodSpec) -> Result<(), StepError> {
+    let name = &handler.name;
+    let whose = match spec.network {
+        NetworkMode::Host => Some("the host's"),
+        NetworkMode::Pod(_) => Some("another pod's"),
+        NetworkMode::Cni | NetworkMode::None => None,
+    };
+    if let Some(whose) = whose.filter(|_| handler.consumes_network) {
+        let message = format!(
+            "a sandbox of runtime handler '{name}' takes its network namespace's addresses for \
+             itself, and was to be started in {whose}"
+        );
+        return Err(StepError::new(ErrorKind::Invalid, message)
+            .remedy("ask for the network mode cni or none, or for another handler"));
+    }
+    if handler.vm && spec.security.user_namespace.is_some() {
+        let message = format!(
+            "a sandbox of runtime handler '{name}' has a kernel of its own, and no user namespace \
+             of this one's"
+        );
+        return Err(StepError::new(ErrorKind::Invalid, message)
+            .remedy("leave userns_options out, or ask for another handler"));
+    }
+    Ok(())
 }
 
 impl Rung for CreateRung {
@@ -101,3 +131,6 @@ impl Rung for CreateRung {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ impl ReadyNetworkRung {
             }
         };
         self.0.effect(pod, work).await?.map_err(of_netns)?;
-        let plan = self.0.networks.plan(&pod.spec)?;
+        let plan = self.0.networks_of(&pod.spec).plan(&pod.spec)?;
         Ok(ReadyNetworkOutput { plan })
     }
 

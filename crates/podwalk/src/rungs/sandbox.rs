@@ -49,7 +49,12 @@ pub(super) fn prepare(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<Pr
         None => (None, None),
     };
     let mut config = config(host, pod, intent)?;
-    config.seccomp = seccomp(&spec.security.seccomp)?;
+    config.seccomp = match &spec.security.seccomp {
+        Profile::RuntimeDefault if !host.handlers.has_default_seccomp(&intent.handler) => {
+            Seccomp::Unconfined
+        }
+        asked => seccomp(asked)?,
+    };
     config.user_namespace = mapped;
     config.check().map_err(|error| invalid(&error))?;
     Ok(Prepared {
@@ -99,7 +104,7 @@ fn config(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<SandboxConfig,
         .map(|n| PathBuf::from(&n.sandbox_key));
     config.addresses = NetworkSettings::of(pod, None).addresses();
     config.dns = dns(spec);
-    config.cgroup_parent = host.handlers.cgroup_parent(&spec.cgroup_parent);
+    config.cgroup_parent = host.handlers.cgroup_parent(pod);
     config.sysctls = runtime_sysctls(host, spec)?;
     config.annotations = annotations(pod);
     config.user_annotations = spec.annotations.clone();

@@ -9,6 +9,7 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Failure, Probe, Rung, Start};
 use podwalk_engine::record::{ProcessIdentity, StartIntent, StartNetwork, StartOutput};
+use podwalk_engine::step::NetworkMode;
 use podwalk_netns::Found;
 use podwalk_netns::process::ProcessId;
 use podwalk_oci::{Bundle, ConfigError, OciError, OciRuntime, SandboxId, Target};
@@ -37,6 +38,9 @@ impl StartRung {
             .map_err(|error| not_begun(&error))?;
         if let Some(network) = &intent.network {
             check_namespace(network).await.map_err(Failure::not_done)?;
+            if runtime.handler().vm && pod.spec.network == NetworkMode::Cni {
+                check_interfaces(network).await.map_err(Failure::not_done)?;
+            }
         }
         let (host, asked, intent) = (self.0.clone(), pod.clone(), intent.clone());
         let prepared = blocking(move || sandbox::prepare(&host, &asked, &intent)).await;
@@ -227,6 +231,26 @@ async fn check_namespace(network: &StartNetwork) -> Result<(), StepError> {
     }
 }
 
+/// A virtual machine takes over what it finds in its namespace. Where there is nothing, it starts
+/// without a network and without an error, so that nobody would hear of it.
+async fn check_interfaces(network: &StartNetwork) -> Result<(), StepError> {
+    let path = PathBuf::from(&network.sandbox_key);
+    let links = blocking(move || podwalk_netns::links(&path)).await?;
+    let links = links.map_err(of_netns)?;
+    if links.iter().any(|link| !link.loopback) {
+        return Ok(());
+    }
+    let message = format!(
+        "the network namespace {} has no interface besides lo, so that the sandbox would start \
+         without a network",
+        network.sandbox_key
+    );
+    Err(StepError::new(ErrorKind::Failed, message).remedy(
+        "its plugins have succeeded and added none: see what the pod's network is made of, or ask \
+         for the network mode none",
+    ))
+}
+
 /// Whether a process is in the recorded namespace; nothing is recorded for the
 /// host's.
 fn is_in(pid: u32, network: Option<&StartNetwork>) -> bool {
@@ -249,11 +273,11 @@ impl Rung for StartRung {
     }
 
     /// Each part has a deadline of its own, whose error says more than this one:
-    /// asking the runtime, killing, its delete, the cgroups.
+    /// asking the runtime, having it kill, killing, its delete, the cgroups.
     fn undo_deadline(&self, pod: &Pod) -> Duration {
         let deadlines = self.runtime(pod).map(|runtime| runtime.handler().deadlines);
         let deadlines = deadlines.unwrap_or_default();
-        deadlines.query + deadlines.kill * 2 + deadlines.delete + QUIET
+        deadlines.query + deadlines.kill * 3 + deadlines.delete + QUIET
     }
 
     fn handler(&self, pod: &Pod) -> String {

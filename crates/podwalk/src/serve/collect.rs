@@ -19,7 +19,10 @@ use crate::networks::Networks;
 mod torn;
 
 /// Collects in each of `exclusive` that is configured.
-pub(super) async fn collect(engine: Engine, networks: Arc<Networks>, exclusive: Vec<String>) {
+pub(super) async fn collect(engine: Engine, networks: Vec<Arc<Networks>>, exclusive: Vec<String>) {
+    let Some(cni) = networks.first().map(|networks| networks.cni()) else {
+        return;
+    };
     if exclusive.is_empty() {
         return;
     }
@@ -27,9 +30,9 @@ pub(super) async fn collect(engine: Engine, networks: Arc<Networks>, exclusive: 
     if quarantine {
         tracing::warn!("a pod is in quarantine: attachments are not collected");
     }
-    let loaded = networks.loaded();
+    let loaded: Vec<_> = networks.iter().map(|one| one.loaded()).collect();
     for name in exclusive {
-        let Some(conflist) = loaded.network(&name) else {
+        let Some(conflist) = loaded.iter().find_map(|one| one.network(&name)) else {
             tracing::warn!(network = name, "declared exclusive, and not configured");
             continue;
         };
@@ -37,11 +40,7 @@ pub(super) async fn collect(engine: Engine, networks: Arc<Networks>, exclusive: 
         if quarantine {
             continue;
         }
-        match networks
-            .cni()
-            .gc(conflist, &[], || attached(&engine, &name))
-            .await
-        {
+        match cni.gc(conflist, &[], || attached(&engine, &name)).await {
             Ok(Ran::Yes) => tracing::info!(network = name, "collected"),
             Ok(ran) => tracing::debug!(network = name, ?ran, "not collected"),
             Err(error) => tracing::warn!(network = name, %error, "not all is collected"),

@@ -1,0 +1,74 @@
+//! The runtime handlers that are tested for real, one line each.
+
+use anyhow::Result;
+
+use crate::daemon::Config;
+use crate::node;
+use crate::plugins::write_program;
+
+/// A runtime handler, and what is true of its sandboxes.
+#[derive(Debug, Clone, Copy)]
+pub struct Handler {
+    /// The name by which pods ask for it.
+    pub name: &'static str,
+    /// Whether a sandbox takes the addresses off its namespace's interfaces.
+    pub own_stack: bool,
+    /// Makes what it needs in this node; its part of the configuration.
+    configuration: fn() -> Result<String>,
+}
+
+/// crun, which needs no configuration.
+pub const CRUN: Handler = Handler::usual("crun");
+
+/// runc, which needs no configuration.
+pub const RUNC: Handler = Handler::usual("runc");
+
+/// gVisor's, by its OCI command line.
+pub const RUNSC: Handler = Handler {
+    name: "runsc",
+    own_stack: true,
+    configuration: wrapped_runsc,
+};
+
+/// All of them.
+pub const ALL: [Handler; 3] = [CRUN, RUNC, RUNSC];
+
+impl Handler {
+    const fn usual(name: &'static str) -> Self {
+        Self {
+            name,
+            own_stack: false,
+            configuration: || Ok(String::new()),
+        }
+    }
+
+    /// A daemon's configuration with this handler in it.
+    ///
+    /// # Errors
+    /// If what it needs cannot be made.
+    pub fn configured(&self) -> Result<Config> {
+        Ok(Config::with_file((self.configuration)()?))
+    }
+}
+
+/// Whether the sandboxes of the handler of this name have a network stack of their own.
+#[must_use]
+pub fn has_own_stack(name: &str) -> bool {
+    let mut all = ALL.iter();
+    all.any(|handler| handler.name == name && handler.own_stack)
+}
+
+/// Debian 12's runsc takes every namespace for the root's where /proc/sys/net/core/rmem_default is
+/// visible in it, which recent kernels show everywhere, and refuses to start. It is started where
+/// that is hidden.
+fn wrapped_runsc() -> Result<String> {
+    let program = node::disk().join("runsc");
+    write_program(
+        &program,
+        r#"exec unshare --mount --propagation slave sh -c 'mount -t tmpfs -o ro none /proc/sys/net && exec runsc "$@"' runsc "$@""#,
+    )?;
+    Ok(format!(
+        "[runtime.handlers.runsc]\nbinary = '{}'\narguments = ['--platform=ptrace']\n",
+        program.display()
+    ))
+}
