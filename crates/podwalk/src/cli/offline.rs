@@ -68,7 +68,7 @@ pub(super) fn patients(state_dir: &Path) -> anyhow::Result<Vec<Patient>> {
     let patient = |pod: Pod| Patient {
         id: pod.id.to_string(),
         handler: recorded_handler(&pod).to_owned(),
-        name: pod.spec.name,
+        name: pod.spec.name.clone(),
     };
     Ok(pods.map(patient).collect())
 }
