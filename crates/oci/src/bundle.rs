@@ -10,11 +10,13 @@ use podwalk_pause::PAUSE;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use crate::cgroup::CgroupsPath;
 use crate::config::{Dns, SandboxConfig};
 use crate::config_error::ConfigError;
 use crate::id::SandboxId;
 use crate::point;
 use crate::spec::{HostFacts, LAYERED, spec};
+use crate::target::Target;
 
 /// The mount points in the root file system. They must exist, because it is read-only.
 const MOUNT_POINTS: [&str; 4] = ["proc", "dev", "sys", "etc"];
@@ -78,6 +80,7 @@ pub enum BundleError {
 pub struct Bundle {
     id: SandboxId,
     dir: PathBuf,
+    cgroup: CgroupsPath,
     netns: Option<PathBuf>,
     user_namespace: Option<PathBuf>,
 }
@@ -121,6 +124,7 @@ impl Bundle {
         Ok(Self {
             id: config.id.clone(),
             dir,
+            cgroup: config.cgroups_path()?,
             netns: config.netns.clone(),
             user_namespace: config.user_namespace.clone().and_then(|user| user.path),
         })
@@ -145,6 +149,16 @@ impl Bundle {
     /// Where it is.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// What is known of its sandbox before it is started.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            id: self.id.clone(),
+            cgroup: self.cgroup.clone(),
+            process: None,
+            shim_address: None,
+        }
     }
 
     /// The network namespace that it names, `None` for the host's network.

@@ -93,6 +93,15 @@ impl CgroupsPath {
         &self.path
     }
 
+    /// The cgroup of its shim, beside it: a shim in the sandbox's own would be counted, limited
+    /// and frozen with it.
+    pub(crate) fn of_shim(&self) -> Self {
+        Self {
+            path: format!("{}-shim", self.path),
+            parent_is_ours: self.parent_is_ours,
+        }
+    }
+
     fn below(&self, root: &Path) -> PathBuf {
         root.join(self.path.trim_start_matches('/'))
     }
@@ -180,6 +189,21 @@ impl Cgroups {
         Ok(pids)
     }
 
+    /// Moves a process into the cgroup, which is made, in every hierarchy. What it starts from now
+    /// on is born there. One that has ended is no error.
+    pub(crate) fn admit(&self, path: &CgroupsPath, pid: u32) -> io::Result<()> {
+        for (root, directory) in self.roots.iter().zip(self.directories(path)) {
+            make(root, &directory)?;
+            let procs = directory.join("cgroup.procs");
+            let gone = rustix::io::Errno::SRCH.raw_os_error();
+            match fs::write(procs, pid.to_string()) {
+                Err(error) if error.raw_os_error() != Some(gone) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the cgroup with what is below it, and the parent if it is ours and empty.
     /// `may_remove_parent` is false while somebody may be about to make a cgroup in it.
     pub(crate) fn remove(&self, path: &CgroupsPath, may_remove_parent: bool) -> io::Result<()> {
@@ -199,6 +223,30 @@ impl Cgroups {
 fn mount(line: &str) -> Option<(&str, &str)> {
     let (before, after) = line.split_once(" - ")?;
     Some((before.split(' ').nth(4)?, after.split(' ').next()?))
+}
+
+/// Makes a cgroup and those above it. One of version 1's cpuset takes no process before it has
+/// CPUs and memory nodes: it gets those of the one above, where it has none.
+fn make(root: &Path, directory: &Path) -> io::Result<()> {
+    if directory == root || directory.is_dir() {
+        return Ok(());
+    }
+    let above = directory.parent().unwrap_or(root);
+    make(root, above)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let own = directory.join(name);
+        if fs::read_to_string(&own).is_ok_and(|held| held.trim().is_empty()) {
+            let held = fs::read_to_string(above.join(name)).unwrap_or_default();
+            if !held.trim().is_empty() {
+                fs::write(&own, held.trim())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn collect_members(directory: &Path, pids: &mut Vec<u32>) -> io::Result<()> {

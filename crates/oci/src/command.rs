@@ -1,6 +1,6 @@
 //! One call of a runtime's program: started, listened to, and ended for certain.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -19,6 +19,30 @@ use crate::point;
 const CLONE_DIRECTORY: &str = "_LIBCONTAINER_STATEDIR";
 const NO_CLONES: &str = "/proc";
 
+/// The program that starts another with a variable less: coreutils' and busybox's.
+const ENV: &str = "/usr/bin/env";
+
+/// Where a program runs, and what it gets besides its arguments.
+pub(crate) struct Setting<'a> {
+    pub(crate) directory: &'a Path,
+    pub(crate) environment: Vec<(&'a str, OsString)>,
+    /// Without any its input is `/dev/null`.
+    pub(crate) input: Option<&'a [u8]>,
+    /// A variable that it, and what it leaves behind, must not have, although the port sets it.
+    pub(crate) without: Option<&'a str>,
+}
+
+impl Default for Setting<'_> {
+    fn default() -> Self {
+        Self {
+            directory: Path::new("/"),
+            environment: Vec::new(),
+            input: None,
+            without: None,
+        }
+    }
+}
+
 /// What to call.
 pub(crate) struct Call<'a> {
     pub(crate) binary: &'a Path,
@@ -32,6 +56,7 @@ pub(crate) struct Call<'a> {
     pub(crate) listen: bool,
     /// Reached once the process exists.
     pub(crate) spawned: &'static str,
+    pub(crate) setting: Setting<'a>,
 }
 
 /// What came of it.
@@ -49,15 +74,18 @@ impl Call<'_> {
         let path = std::env::var_os("PATH").map(|path| ("PATH", path));
         let environment = path
             .into_iter()
-            .chain([(CLONE_DIRECTORY, NO_CLONES.into())]);
+            .chain([(CLONE_DIRECTORY, NO_CLONES.into())])
+            .chain(self.setting.environment.iter().cloned());
+        let (program, arguments) = self.command_line();
         let command = Command {
-            program: self.binary,
-            arguments: self.args.clone(),
+            program,
+            arguments,
             environment: environment.collect(),
-            directory: Path::new("/"),
+            directory: self.setting.directory,
         };
         let mut job = Job::new(command, self.id, self.deadline);
         job.listen = self.listen;
+        job.input = self.setting.input;
         // A sandbox may be in its runtime's process group.
         job.leaves = true;
         let observe = |moment| {
@@ -72,6 +100,15 @@ impl Call<'_> {
             stdout: exit.stdout,
             message: log::messages(exit.stderr.as_bytes()),
         })
+    }
+
+    fn command_line(&self) -> (&Path, Vec<&OsStr>) {
+        let Some(variable) = self.setting.without else {
+            return (self.binary, self.args.clone());
+        };
+        let before = ["-u", variable].map(OsStr::new);
+        let before = before.into_iter().chain([self.binary.as_os_str()]);
+        (Path::new(ENV), before.chain(self.args.clone()).collect())
     }
 
     fn explain(&self, cut: Cut) -> OciError {

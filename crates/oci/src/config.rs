@@ -131,6 +131,7 @@ impl SandboxConfig {
             id: self.id.clone(),
             cgroup: self.cgroups_path()?,
             process: None,
+            shim_address: None,
         })
     }
 

@@ -179,6 +179,33 @@ pub enum OciError {
         /// What is wrong with it.
         why: String,
     },
+    /// A call of a shim failed.
+    #[error("the shim of sandbox {id} at {address} did not do {call}: {why}")]
+    Rpc {
+        /// The sandbox.
+        id: String,
+        /// Where the shim listens.
+        address: String,
+        /// The method.
+        call: &'static str,
+        /// What it said, or how the connection ended.
+        why: String,
+    },
+    /// A shim did not answer in time; what it did is unknown.
+    #[error(
+        "the shim of sandbox {id} at {address} did not answer {call} within {after:?}; \
+         see what it waits for, or give the handler more time"
+    )]
+    RpcDeadline {
+        /// The sandbox.
+        id: String,
+        /// Where the shim listens.
+        address: String,
+        /// The method.
+        call: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
     /// The sandbox's process ended before it was seen running.
     #[error("the process of sandbox {id} ended at once; see the kernel's log for seccomp or OOM")]
     EndedAtOnce {

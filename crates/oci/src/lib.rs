@@ -47,9 +47,11 @@
 
 mod bundle;
 mod cgroup;
+mod choice;
 mod command;
 mod config;
 mod config_error;
+mod ending;
 mod error;
 mod format;
 mod handler;
@@ -60,12 +62,14 @@ mod point;
 pub mod process;
 mod runtime;
 mod seccomp;
+mod shim;
 mod spec;
 mod target;
 mod usage;
 
 pub use bundle::{Bundle, BundleError};
 pub use cgroup::{CgroupLayout, CgroupParent, CgroupsPath, cgroup_layout};
+pub use choice::Runtime;
 pub use config::{
     Dns, IdMapping, NamespaceScope, Resources, SandboxConfig, Seccomp, SelinuxLabel, UserNamespace,
 };
@@ -77,6 +81,7 @@ pub use oci_spec;
 pub use podwalk_process::{Spawn, Unlisted};
 pub use process::{ExitCodes, NoExitCodes, ProcessIdentity, ProcessWatch};
 pub use runtime::{OciRuntime, Probe, Sandbox, Version};
+pub use shim::{ShimApi, ShimOptions, ShimRuntime, ShimSettings};
 pub use spec::{HostFacts, spec};
 pub use target::Target;
 pub use usage::{CgroupUsage, MemoryUsage};

@@ -13,7 +13,7 @@ use crate::bundle::{Bundle, is_pause};
 use crate::cgroup::Cgroups;
 use podwalk_process::Spawn;
 
-use crate::command::{Answer, Call};
+use crate::command::{Answer, Call, Setting};
 use crate::error::{OciError, Verb};
 use crate::handler::Handler;
 use crate::id::SandboxId;
@@ -25,12 +25,14 @@ use crate::target::Target;
 mod end;
 mod probe;
 
+pub(crate) use end::remove_leftover;
 pub use probe::Probe;
+pub(crate) use probe::is_alive;
 
 /// Read while a runtime may be making a cgroup in a parent that several sandboxes share; with
 /// it written no such parent is removed under a runtime's hands. One for all handlers of the
 /// process, because they share parents.
-static PARENT_IN_USE: RwLock<()> = RwLock::const_new(());
+pub(crate) static PARENT_IN_USE: RwLock<()> = RwLock::const_new(());
 
 /// The magic number of the file system of namespaces, see statfs(2).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
@@ -39,10 +41,12 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 const EXEC_POLL: Duration = Duration::from_micros(500);
 
 /// A sandbox that was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
     /// Its process.
     pub process: ProcessIdentity,
+    /// Where its shim listens; `None` without a shim.
+    pub shim_address: Option<String>,
 }
 
 /// What a runtime says of itself.
@@ -102,7 +106,10 @@ impl OciRuntime {
         self.succeed(call).await?;
         self.see_it_running(bundle, process).await?;
         point::reached("oci.started");
-        Ok(Sandbox { process })
+        Ok(Sandbox {
+            process,
+            shim_address: None,
+        })
     }
 
     /// `create`: the only call whose process leaves one that lives on, so it gets no pipe of
@@ -160,26 +167,16 @@ impl OciRuntime {
         let Some(watch) = watch else {
             return Err(OciError::EndedAtOnce { id: id.to_string() });
         };
-        let never_ran = || OciError::NeverRan {
-            id: id.to_string(),
-            pid: process.pid,
-        };
         if self.handler.vm {
             return match self.state(id).await?.is_running() {
                 true => Ok(()),
-                false => Err(never_ran()),
+                false => Err(OciError::NeverRan {
+                    id: id.to_string(),
+                    pid: process.pid,
+                }),
             };
         }
-        while !is_pause(process.pid) {
-            if Instant::now() >= end {
-                return Err(never_ran());
-            }
-            if let Ok(exited) = timeout(EXEC_POLL, watch.exited()).await {
-                exited.map_err(failed("watch", id, process.pid))?;
-                return Err(OciError::EndedAtOnce { id: id.to_string() });
-            }
-        }
-        Ok(())
+        see_pause(id, &watch, end).await
     }
 
     /// What the runtime says of itself.
@@ -196,6 +193,7 @@ impl OciRuntime {
             deadline: self.handler.deadlines.query,
             listen: true,
             spawned: "oci.version.spawned",
+            setting: Setting::default(),
         };
         let answer = self.succeed(call).await?;
         let text = String::from_utf8_lossy(&answer.stdout);
@@ -236,6 +234,7 @@ impl OciRuntime {
             deadline,
             listen: verb != Verb::Create,
             spawned,
+            setting: Setting::default(),
         }
     }
 
@@ -270,8 +269,28 @@ impl OciRuntime {
     }
 }
 
+/// Waits until a process executes the pause program.
+pub(crate) async fn see_pause(
+    id: &SandboxId,
+    watch: &ProcessWatch,
+    end: Instant,
+) -> Result<(), OciError> {
+    let pid = watch.identity().pid;
+    while !is_pause(pid) {
+        if Instant::now() >= end {
+            let id = id.to_string();
+            return Err(OciError::NeverRan { id, pid });
+        }
+        if let Ok(exited) = timeout(EXEC_POLL, watch.exited()).await {
+            exited.map_err(failed("watch", id, pid))?;
+            return Err(OciError::EndedAtOnce { id: id.to_string() });
+        }
+    }
+    Ok(())
+}
+
 /// Naming a plain file as a namespace makes some runtimes start the sandbox elsewhere.
-fn refuse_plain_file(path: &Path) -> Result<(), OciError> {
+pub(crate) fn refuse_plain_file(path: &Path) -> Result<(), OciError> {
     let path_buf = || path.to_owned();
     let found = rustix::fs::statfs(path).map_err(|errno| OciError::Namespace {
         path: path_buf(),
@@ -303,14 +322,18 @@ fn log_messages(path: &Path) -> String {
     }
 }
 
-fn remove_file(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-fn failed(verb: &'static str, id: &SandboxId, pid: u32) -> impl FnOnce(io::Error) -> OciError {
+pub(crate) fn failed(
+    verb: &'static str,
+    id: &SandboxId,
+    pid: u32,
+) -> impl FnOnce(io::Error) -> OciError {
     let id = id.to_string();
     move |source| OciError::Process {
         verb,
@@ -320,7 +343,7 @@ fn failed(verb: &'static str, id: &SandboxId, pid: u32) -> impl FnOnce(io::Error
     }
 }
 
-fn file_failed(
+pub(crate) fn file_failed(
     verb: &'static str,
     path: &Path,
     id: &SandboxId,
@@ -334,7 +357,7 @@ fn file_failed(
     }
 }
 
-fn cgroup_failed(
+pub(crate) fn cgroup_failed(
     verb: &'static str,
     target: &Target,
 ) -> impl FnOnce(io::Error) -> OciError + use<> {

@@ -13,4 +13,6 @@ pub struct Target {
     pub cgroup: CgroupsPath,
     /// Its process, if it was recorded.
     pub process: Option<ProcessIdentity>,
+    /// Where its shim listens, if it was recorded.
+    pub shim_address: Option<String>,
 }

@@ -49,6 +49,7 @@ impl Program {
             deadline,
             listen,
             spawned: "oci.test.spawned",
+            setting: Setting::default(),
         };
         call.run(spawn).await
     }

@@ -10,18 +10,15 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use rustix::mount::{UnmountFlags, unmount};
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::time::Instant;
 
-use super::{OciRuntime, PARENT_IN_USE, cgroup_failed, failed, file_failed};
+use super::{OciRuntime, failed, file_failed};
 use crate::cgroup::CgroupLayout;
+use crate::ending::Ending;
 use crate::error::{OciError, Verb};
 use crate::point;
 use crate::process::ProcessWatch;
 use crate::target::Target;
-
-/// How long to wait where there is nothing to poll: a process in a cgroup that has no pidfd is
-/// just being made or just ending.
-const AGAIN: Duration = Duration::from_millis(2);
 
 impl OciRuntime {
     /// Kills every process of the sandbox and sees each of them gone. Succeeds when there is
@@ -40,7 +37,7 @@ impl OciRuntime {
         if let Some(recorded) = target.process {
             let watch = ProcessWatch::open(recorded);
             let watch = watch.map_err(failed("watch", &target.id, recorded.pid))?;
-            self.end_process(target, watch, end).await?;
+            self.ending(target).process(watch, end).await?;
         }
         // With a record and a cgroup the runtime has nothing to add, and is not asked.
         let has_cgroups = self.cgroups(target)?.layout != CgroupLayout::None;
@@ -48,9 +45,9 @@ impl OciRuntime {
             && let Some(pid) = self.named_by_runtime(target, has_cgroups).await?
         {
             let watch = ProcessWatch::of(pid).map_err(failed("watch", &target.id, pid))?;
-            self.end_process(target, watch, end).await?;
+            self.ending(target).process(watch, end).await?;
         }
-        self.end_members(target, end).await?;
+        self.ending(target).members(&target.cgroup, end).await?;
         point::reached("oci.killed");
         Ok(())
     }
@@ -66,27 +63,15 @@ impl OciRuntime {
         if self.has_state(&target.id)? {
             self.forget(target).await?;
         }
-        self.remove_cgroup(target).await?;
+        self.ending(target).remove(&target.cgroup).await?;
         point::reached("oci.deleted");
         Ok(())
     }
 
-    /// A process that has just ended still counts in its cgroup for a moment, although it is not
-    /// listed any more: then the removal is refused, and tried again.
-    async fn remove_cgroup(&self, target: &Target) -> Result<(), OciError> {
-        let end = Instant::now() + self.handler.deadlines.kill;
-        let cgroups = self.cgroups(target)?;
-        loop {
-            // A runtime that makes cgroups in the parent now would lose it; the last delete
-            // removes the parent.
-            let nobody_makes = PARENT_IN_USE.try_write();
-            match cgroups.remove(&target.cgroup, nobody_makes.is_ok()) {
-                Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < end => {}
-                done => return done.map_err(cgroup_failed("remove", target)),
-            }
-            drop(nobody_makes);
-            self.end_members(target, end).await?;
-            sleep(AGAIN).await;
+    fn ending<'a>(&self, target: &'a Target) -> Ending<'a> {
+        Ending {
+            target,
+            patience: self.handler.deadlines.kill,
         }
     }
 
@@ -136,57 +121,12 @@ impl OciRuntime {
             Err(error) => Err(error),
         }
     }
-
-    async fn end_process(
-        &self,
-        target: &Target,
-        watch: Option<ProcessWatch>,
-        end: Instant,
-    ) -> Result<(), OciError> {
-        let Some(watch) = watch else {
-            return Ok(());
-        };
-        let pid = watch.identity().pid;
-        watch.kill().map_err(failed("kill", &target.id, pid))?;
-        match timeout_at(end, watch.exited()).await {
-            Ok(exited) => exited.map_err(failed("watch", &target.id, pid)),
-            Err(_elapsed) => Err(self.still_alive(target, pid)),
-        }
-    }
-
-    /// Who is killed may have started another meanwhile: only an empty cgroup ends this.
-    async fn end_members(&self, target: &Target, end: Instant) -> Result<(), OciError> {
-        let cgroups = self.cgroups(target)?;
-        loop {
-            let members = cgroups.members(&target.cgroup);
-            let members = members.map_err(cgroup_failed("read", target))?;
-            let Some(first) = members.first().copied() else {
-                return Ok(());
-            };
-            if Instant::now() >= end {
-                return Err(self.still_alive(target, first));
-            }
-            for pid in members {
-                let watch = ProcessWatch::of(pid).map_err(failed("watch", &target.id, pid))?;
-                self.end_process(target, watch, end).await?;
-            }
-            sleep(AGAIN).await;
-        }
-    }
-
-    fn still_alive(&self, target: &Target, pid: u32) -> OciError {
-        OciError::StillAlive {
-            id: target.id.to_string(),
-            pid,
-            after: self.handler.deadlines.kill,
-        }
-    }
 }
 
 /// Removes what a runtime leaves although it has forgotten the sandbox: a runc that is killed
 /// while it mounts its own program in its state leaves that mount, and then cannot remove the
 /// directory. What is no mount point says so, and is only removed.
-fn remove_leftover(entry: &Path) -> io::Result<()> {
+pub(crate) fn remove_leftover(entry: &Path) -> io::Result<()> {
     let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
     for file in fs::read_dir(entry).into_iter().flatten().flatten() {
         let _ = unmount(file.path(), flags);

@@ -159,7 +159,7 @@ impl State {
 }
 
 /// Whether the process that was recorded lives.
-fn is_alive(target: &Target) -> Result<bool, OciError> {
+pub(crate) fn is_alive(target: &Target) -> Result<bool, OciError> {
     match target.process {
         Some(process) => ProcessWatch::open(process)
             .map(|watch| watch.is_some())

@@ -55,8 +55,7 @@ mod bodies {
 }
 
 async fn crash_everywhere(world: World) {
-    if let Ok(at) = std::env::var(CRASH_AT) {
-        install_crash(at.parse().unwrap());
+    if is_child() {
         return walk(&world).await;
     }
     let mut found = BTreeSet::new();
@@ -64,7 +63,6 @@ async fn crash_everywhere(world: World) {
     while !comes_through(at) {
         found.insert(recover(&world).await);
         at += 1;
-        assert!(at < TOO_MANY, "the walk does not come through");
     }
     world.assert_nothing_left();
     // The crashes must have met the start before it, in it, and after it. Between create and
@@ -72,11 +70,31 @@ async fn crash_everywhere(world: World) {
     for expected in ["Absent", "Running", "Stopped"] {
         assert!(found.contains(expected), "never {expected}: {found:?}");
     }
+    assert_reached(&announced());
+}
+
+/// Whether this is the child that walks; then it will end at its point.
+pub(crate) fn is_child() -> bool {
+    let at = std::env::var(CRASH_AT);
+    if let Ok(at) = &at {
+        install_crash(at.parse().unwrap());
+    }
+    at.is_ok()
+}
+
+/// Every point was met by a child.
+pub(crate) fn assert_reached(announced: &BTreeSet<&str>) {
     let reached = fs::read_to_string(REACHED).unwrap();
     let names: BTreeSet<&str> = reached.lines().collect();
-    let announced = announced();
     let missed: Vec<&&str> = announced.difference(&names).collect();
     assert!(missed.is_empty(), "never reached: {missed:?}");
+}
+
+/// The points in sources: what is quoted and starts so.
+pub(crate) fn quoted<'a>(sources: &[&'a str], prefix: &str) -> BTreeSet<&'a str> {
+    let quoted = sources.iter().flat_map(|source| source.split('"'));
+    let points = quoted.filter(|text| text.starts_with(prefix) && !text.contains(' '));
+    points.collect()
 }
 
 /// Drops the start after longer and longer times, until it comes through. The times only spread
@@ -104,8 +122,7 @@ fn announced() -> BTreeSet<&'static str> {
         include_str!("../../src/runtime/end.rs"),
         include_str!("../../src/runtime/probe.rs"),
     ];
-    let quoted = sources.iter().flat_map(|source| source.split('"'));
-    let points = quoted.filter(|text| text.starts_with("oci.") && !text.contains(' '));
+    let points = quoted(&sources, "oci.");
     // A virtual machine's, what only a killed runtime leaves, and those that change nothing.
     let elsewhere = [
         "oci.leftover.removed",
@@ -113,7 +130,10 @@ fn announced() -> BTreeSet<&'static str> {
         "oci.state.spawned",
         "oci.version.spawned",
     ];
-    points.filter(|point| !elsewhere.contains(point)).collect()
+    points
+        .into_iter()
+        .filter(|point| !elsewhere.contains(point))
+        .collect()
 }
 
 async fn walk(world: &World) {
@@ -124,7 +144,8 @@ async fn walk(world: &World) {
 }
 
 /// Runs the walk in a child that ends at its `at`-th point. True if there is no such point.
-fn comes_through(at: u32) -> bool {
+pub(crate) fn comes_through(at: u32) -> bool {
+    assert!(at < TOO_MANY, "the walk does not come through");
     let child = Command::new(std::env::current_exe().unwrap())
         .args(std::env::args().skip(1))
         .env(CRASH_AT, at.to_string())

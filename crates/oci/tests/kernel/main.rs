@@ -13,3 +13,4 @@ mod crash;
 mod isolation;
 mod sandbox;
 mod seen;
+mod shim;

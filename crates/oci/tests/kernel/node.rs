@@ -169,7 +169,7 @@ fn remove_tree(directory: &Path) {
 }
 
 /// Marks processes by their environment.
-struct Marked;
+pub(crate) struct Marked;
 
 impl Spawn for Marked {
     fn spawn(
@@ -294,7 +294,7 @@ fn mounts() -> Vec<String> {
     mountinfo.lines().map(point).collect()
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -306,6 +306,12 @@ fn processes() -> impl Iterator<Item = u32> {
     names(Path::new("/proc"))
         .into_iter()
         .filter_map(|name| name.parse().ok())
+}
+
+/// The processes of the node whose command's name begins so.
+pub(crate) fn pids_of(name: &str) -> Vec<u32> {
+    let of_name = processes().filter(|pid| command_of(*pid).starts_with(name));
+    of_name.filter(|pid| !is_zombie(*pid)).collect()
 }
 
 fn command_of(pid: u32) -> String {

@@ -171,6 +171,7 @@ impl StartRung {
                 pid: process.pid,
                 start_time: process.start_time,
             }),
+            shim_address: pod.sandbox.as_ref().and_then(|s| s.shim_address.clone()),
         })
     }
 }
@@ -186,7 +187,7 @@ fn not_begun(error: &OciError) -> Failure {
 fn of_runtime(error: &OciError) -> Failure {
     match error {
         _ if error.nothing_begun() => not_begun(error),
-        OciError::Deadline { .. } => {
+        OciError::Deadline { .. } | OciError::RpcDeadline { .. } => {
             Failure::unknown(StepError::new(ErrorKind::Timeout, error.to_string()))
         }
         OciError::CgroupLayoutRefused { .. } => not_begun(error),
