@@ -30,8 +30,11 @@ pub const RUNSC: Handler = Handler {
     configuration: wrapped_runsc,
 };
 
+/// runc behind containerd's shim, which needs no configuration either.
+pub const SHIM_RUNC: Handler = Handler::usual("shim-runc");
+
 /// All of them.
-pub const ALL: [Handler; 3] = [CRUN, RUNC, RUNSC];
+pub const ALL: [Handler; 4] = [CRUN, RUNC, RUNSC, SHIM_RUNC];
 
 impl Handler {
     const fn usual(name: &'static str) -> Self {

@@ -63,6 +63,7 @@ impl Places {
             "runtimes/crun",
             "runtimes/runc",
             "runtimes/runsc",
+            "runtimes/shim-runc/podwalk",
         ];
         let own = own.map(|name| config.run_dir.join(name));
         Ok(Self {

@@ -79,8 +79,16 @@ pub struct Runtime {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Handler {
-    /// The runtime's binary: a path, or a name that is looked up in `PATH`.
+    /// The runtime's binary, or the shim's: a path, or a name that is looked up in `PATH`.
     pub binary: PathBuf,
+    /// How it is talked to; none for what is known of the name, and else the command line.
+    pub kind: Option<Kind>,
+    /// The runtime's own configuration file, which a shim is told of (Kata's).
+    pub config_path: Option<PathBuf>,
+    /// The OCI runtime behind containerd-shim-runc-v2.
+    pub oci_runtime: Option<PathBuf>,
+    /// By which of a shim's services sandboxes are made.
+    pub api: Option<ShimService>,
     /// Arguments before the subcommand.
     pub arguments: Vec<String>,
     /// Whether the sandbox is a virtual machine, or a kernel of its own as gVisor's.
@@ -100,6 +108,28 @@ pub struct Handler {
     pub cgroup_parent: Option<String>,
     /// What pods get that ask for the runtime's default seccomp profile.
     pub seccomp: DefaultSeccomp,
+}
+
+/// How a handler's program is talked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// By the command line of an OCI runtime.
+    Oci,
+    /// As a shim (containerd's runtime v2).
+    Shim,
+}
+
+/// By which service a shim makes sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShimService {
+    /// The task service, which every shim has.
+    Task,
+    /// The sandbox service.
+    Sandbox,
+    /// The sandbox service where there is one.
+    Auto,
 }
 
 /// What stands for the runtime's default seccomp profile.
@@ -348,6 +378,24 @@ impl Config {
                     "{} = '{}' is not an absolute path",
                     key("cni_conf_dir"),
                     directory.display()
+                );
+            }
+            anyhow::ensure!(
+                handler.config_path.is_none() || handler.oci_runtime.is_none(),
+                "{} and {} are both set: the one is Kata's, the other containerd-shim-runc-v2's",
+                key("config_path"),
+                key("oci_runtime")
+            );
+            let of_shims = [
+                ("config_path", handler.config_path.is_some()),
+                ("oci_runtime", handler.oci_runtime.is_some()),
+                ("api", handler.api.is_some()),
+            ];
+            for (name, given) in of_shims {
+                anyhow::ensure!(
+                    !given || handler.kind != Some(Kind::Oci),
+                    "{} is a shim's, and kind is 'oci'",
+                    key(name)
                 );
             }
             if let Some(parent) = &handler.cgroup_parent {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use podwalk_cni::{ConfigDir, Conflist, Runtime, RuntimeOptions};
-use podwalk_oci::{OciRuntime, Unlisted};
+use podwalk_oci::Unlisted;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -99,7 +99,7 @@ fn wanted<'a>(config: &'a Config, pods: &'a [Patient]) -> Vec<&'a str> {
     wanted
 }
 
-async fn runtime_handler(runtime: &OciRuntime) -> Finding {
+async fn runtime_handler(runtime: &podwalk_oci::Runtime) -> Finding {
     let about = format!("runtime {}", runtime.handler().name);
     match runtime.version().await {
         Ok(version) => Finding::well(

@@ -9,20 +9,39 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::record::Intent;
 use podwalk_engine::step::Step;
-use podwalk_oci::{CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, SandboxId, Spawn};
+use podwalk_oci::{
+    CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, Runtime, SandboxId, ShimApi,
+    ShimOptions, ShimRuntime, ShimSettings, Spawn,
+};
 
-use crate::config::{self, Config, DefaultSeccomp};
+use crate::config::{self, Config, DefaultSeccomp, Kind, ShimService};
 
-/// Handlers that need no configuration: their usual binaries.
-const KNOWN: [&str; 4] = ["crun", "runc", "youki", "runsc"];
+/// A handler that needs no configuration.
+struct Known {
+    name: &'static str,
+    binary: &'static str,
+    kind: Kind,
+    /// Its sandbox is a virtual machine, or a kernel of its own, which takes over what is in the
+    /// network namespace: runsc the addresses, Kata the devices.
+    vm: bool,
+}
 
-/// Of those, the ones whose sandbox is a kernel of its own. runsc takes the addresses off the
-/// namespace's interfaces into its own stack.
-const KNOWN_VMS: [&str; 1] = ["runsc"];
+const KNOWN: [Known; 6] = [
+    Known::oci("crun", false),
+    Known::oci("runc", false),
+    Known::oci("youki", false),
+    Known::oci("runsc", true),
+    Known::shim("shim-runc", "containerd-shim-runc-v2", false),
+    Known::shim("kata", "containerd-shim-kata-v2", true),
+];
+
+/// How long a virtual machine may take to boot, where nothing else is configured: as long as fits
+/// into kubelet's two minutes beside the other steps.
+const BOOT: Duration = Duration::from_secs(60);
 
 /// All handlers, and where their bundles and cgroups are.
 pub struct Handlers {
-    by_name: BTreeMap<String, OciRuntime>,
+    by_name: BTreeMap<String, Runtime>,
     configured: BTreeMap<String, config::Handler>,
     default: String,
     bundles: PathBuf,
@@ -38,12 +57,29 @@ impl Handlers {
     pub fn new(config: &Config, spawn: Arc<dyn Spawn>) -> anyhow::Result<Self> {
         let states = config.run_dir.join("runtimes");
         let mut by_name = BTreeMap::new();
-        for name in KNOWN {
-            by_name.insert(name.to_owned(), known(name, &states));
+        for known in KNOWN {
+            let shim = (known.kind == Kind::Shim).then(|| ShimSettings {
+                options: known.options(),
+                ..unknown_shim(known.name, config)
+            });
+            by_name.insert(known.name.to_owned(), (known.handler(&states), shim));
         }
         for (name, configured) in &config.runtime.handlers {
-            let handler = changed(name, by_name.remove(name), configured, &states)?;
-            by_name.insert(name.clone(), handler);
+            let (known, shim) = by_name.remove(name).unzip();
+            let handler = changed(name, known, configured, &states)?;
+            let shim: Option<ShimSettings> = shim.flatten();
+            let kind = configured.kind.unwrap_or(match shim {
+                Some(_) => Kind::Shim,
+                None => Kind::Oci,
+            });
+            let settings = || {
+                changed_shim(
+                    shim.unwrap_or_else(|| unknown_shim(name, config)),
+                    configured,
+                )
+            };
+            let shim = (kind == Kind::Shim).then(settings);
+            by_name.insert(name.clone(), (handler, shim));
         }
         anyhow::ensure!(
             by_name.contains_key(&config.runtime.default),
@@ -51,12 +87,18 @@ impl Handlers {
             config.runtime.default,
             names(&by_name)
         );
-        let with_spawn = |(name, handler)| (name, OciRuntime::new(handler, spawn.clone()));
+        let with_spawn = |(name, (handler, shim))| {
+            let runtime = match shim {
+                None => Runtime::Oci(OciRuntime::new(handler, spawn.clone())),
+                Some(shim) => Runtime::Shim(ShimRuntime::new(handler, shim, spawn.clone())),
+            };
+            (name, runtime)
+        };
         Ok(Self {
             by_name: by_name.into_iter().map(with_spawn).collect(),
             configured: config.runtime.handlers.clone(),
             default: config.runtime.default.clone(),
-            bundles: config.run_dir.join("bundles"),
+            bundles: bundles(config),
             cgroup_parent: owned_parent(&config.cgroup.parent),
         })
     }
@@ -65,7 +107,7 @@ impl Handlers {
     ///
     /// # Errors
     /// When there is none: the text names those that there are.
-    pub fn find(&self, name: &str) -> Result<&OciRuntime, StepError> {
+    pub fn find(&self, name: &str) -> Result<&Runtime, StepError> {
         let name = self.or_default(name);
         self.by_name.get(name).ok_or_else(|| {
             StepError::new(
@@ -85,7 +127,7 @@ impl Handlers {
     ///
     /// # Errors
     /// As for [`Handlers::find`].
-    pub fn of(&self, pod: &Pod) -> Result<&OciRuntime, StepError> {
+    pub fn of(&self, pod: &Pod) -> Result<&Runtime, StepError> {
         self.find(self.name_of(pod))
     }
 
@@ -171,12 +213,84 @@ pub fn recorded_handler(pod: &Pod) -> &str {
     }
 }
 
-/// A handler as it is without configuration.
-fn known(name: &str, states: &Path) -> Handler {
-    let mut handler = Handler::new(name, name, states.join(name));
-    handler.vm = KNOWN_VMS.contains(&name);
-    handler.consumes_network = handler.vm;
-    handler
+impl Known {
+    const fn oci(name: &'static str, vm: bool) -> Self {
+        Self {
+            name,
+            binary: name,
+            kind: Kind::Oci,
+            vm,
+        }
+    }
+
+    const fn shim(name: &'static str, binary: &'static str, vm: bool) -> Self {
+        Self {
+            name,
+            binary,
+            kind: Kind::Shim,
+            vm,
+        }
+    }
+
+    /// As it is without configuration.
+    fn handler(&self, states: &Path) -> Handler {
+        let mut handler = Handler::new(self.name, self.binary, states.join(self.name));
+        handler.vm = self.vm;
+        handler.consumes_network = self.vm;
+        if self.vm && self.kind == Kind::Shim {
+            handler.deadlines.create = BOOT;
+        }
+        handler
+    }
+
+    /// A shim's options: containerd-shim-runc-v2 must be told where runc keeps its state, and Kata
+    /// finds its configuration by itself.
+    fn options(&self) -> ShimOptions {
+        match self.vm {
+            true => ShimOptions::None,
+            false => runc(None),
+        }
+    }
+}
+
+fn runc(binary: Option<PathBuf>) -> ShimOptions {
+    ShimOptions::Runc {
+        binary,
+        systemd_cgroup: false,
+    }
+}
+
+/// The directory of bundles.
+fn bundles(config: &Config) -> PathBuf {
+    config.run_dir.join("bundles")
+}
+
+/// A shim of which nothing is known. Each has a socket for its events, so that their listeners are
+/// not in each other's way; a socket's path is short.
+fn unknown_shim(name: &str, config: &Config) -> ShimSettings {
+    let events = config.run_dir.join(format!("{name}.events"));
+    ShimSettings {
+        effect_variable: Some(podwalk_netns::effects::ENVIRONMENT.to_owned()),
+        ..ShimSettings::new(bundles(config), events)
+    }
+}
+
+/// A shim's settings as the configuration says, which changes what is known of it.
+fn changed_shim(mut known: ShimSettings, configured: &config::Handler) -> ShimSettings {
+    if let Some(runtime) = &configured.oci_runtime {
+        known.options = runc(Some(runtime.clone()));
+    }
+    if let Some(path) = &configured.config_path {
+        known.options = ShimOptions::ConfigPath(path.clone());
+    }
+    if let Some(service) = configured.api {
+        known.api = match service {
+            ShimService::Task => ShimApi::Task,
+            ShimService::Sandbox => ShimApi::Sandbox,
+            ShimService::Auto => ShimApi::Auto,
+        };
+    }
+    known
 }
 
 /// A handler as the configuration says, which changes what is known of it.

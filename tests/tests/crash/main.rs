@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use podwalk_testkit::scripted_plugin::{Answer, Script};
 use podwalk_tests::daemon::Config;
-use podwalk_tests::handlers::{CRUN, Handler, RUNC, RUNSC};
+use podwalk_tests::handlers::{CRUN, Handler, RUNC, RUNSC, SHIM_RUNC};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::plugins::{Plugins, write_program};
 use serde_json::json;
@@ -41,6 +41,8 @@ tables! {
     sigkill_at_some_points_with_crun_on_v2: V2, walk(CRUN, some(1, 6));
     sigkill_at_some_points_with_runc: V1, walk(RUNC, some(2, 6));
     sigkill_at_some_points_with_runsc: V1, walk(RUNSC, some(4, 6));
+    sigkill_at_some_points_with_a_shim: V1, walk(SHIM_RUNC, some(1, 3));
+    sigkill_at_some_points_with_a_shim_on_v2: V2, walk(SHIM_RUNC, some(3, 6));
     sigkill_at_every_point_in_a_user_namespace_with_crun: V1, mapped(CRUN, Part(0, 1));
     sigkill_at_some_points_in_a_user_namespace_with_runc: V2, mapped(RUNC, some(3, 6));
 

@@ -47,4 +47,6 @@ suites! {
     runc_on_v1: RUNC, V1;
     runc_on_v2: RUNC, V2;
     runsc_on_v1: RUNSC, V1;
+    shim_runc_on_v1: SHIM_RUNC, V1;
+    shim_runc_on_v2: SHIM_RUNC, V2;
 }

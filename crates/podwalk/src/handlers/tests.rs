@@ -17,7 +17,7 @@ fn the_usual_ones_need_no_configuration() {
 fn an_unknown_one_is_refused_by_name_with_those_there_are() {
     let error = handlers("").unwrap().find("kta").unwrap_err().to_string();
     assert!(
-        error.contains("'kta'") && error.contains("crun, runc, runsc, youki"),
+        error.contains("'kta'") && error.contains("crun, kata, runc, runsc, shim-runc, youki"),
         "{error}"
     );
 }
@@ -130,4 +130,52 @@ fn each_has_deadlines_and_a_seccomp_profile_of_its_own() {
     assert_eq!(deadlines.create, podwalk_oci::Deadlines::default().create);
     assert!(!handlers.has_default_seccomp("runc"));
     assert!(handlers.has_default_seccomp(""), "crun's");
+}
+
+/// A shim's settings, none for a runtime with a command line.
+fn shim<'a>(handlers: &'a Handlers, name: &str) -> Option<&'a ShimSettings> {
+    match handlers.find(name).unwrap() {
+        Runtime::Shim(shim) => Some(shim.settings()),
+        _ => None,
+    }
+}
+
+#[test]
+fn shims_are_known_and_each_reports_to_a_socket_of_its_own() {
+    let handlers = handlers("run_dir = '/run/pw'").unwrap();
+    let runc = shim(&handlers, "shim-runc").unwrap();
+    let kata = shim(&handlers, "kata").unwrap();
+    assert_eq!(runc.bundles, Path::new("/run/pw/bundles"));
+    assert_eq!(runc.events, Path::new("/run/pw/shim-runc.events"));
+    assert_eq!(kata.events, Path::new("/run/pw/kata.events"));
+    assert_eq!(
+        (&runc.options, &kata.options),
+        (&super::runc(None), &ShimOptions::None)
+    );
+    assert_eq!(runc.effect_variable.as_deref(), Some("PODWALK_EFFECT"));
+    assert_eq!(shim(&handlers, "runc"), None);
+    let kata = handlers.find("kata").unwrap().handler();
+    assert_eq!((kata.vm, kata.consumes_network), (true, true));
+    assert_eq!(kata.deadlines.create, BOOT);
+}
+
+#[test]
+fn a_shim_is_configured_by_its_keys() {
+    let handlers = handlers(
+        "[runtime.handlers.kata]\nconfig_path = '/etc/kata.toml'\napi = 'auto'\n\
+         [runtime.handlers.shim-runc]\noci_runtime = 'crun'\n\
+         [runtime.handlers.mine]\nkind = 'shim'\nbinary = '/opt/shim'\n\
+         [runtime.handlers.crun]\nkind = 'oci'\n",
+    )
+    .unwrap();
+    let kata = shim(&handlers, "kata").unwrap();
+    assert_eq!(
+        kata.options,
+        ShimOptions::ConfigPath("/etc/kata.toml".into())
+    );
+    assert_eq!(kata.api, ShimApi::Auto);
+    let runc = shim(&handlers, "shim-runc").unwrap();
+    assert_eq!(runc.options, super::runc(Some("crun".into())));
+    assert_eq!(shim(&handlers, "mine").unwrap().options, ShimOptions::None);
+    assert_eq!(shim(&handlers, "crun"), None);
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::record::StartIntent;
-use podwalk_engine::spec::{IdMapping, PodSpec, Profile, Sharing, UserMappings};
+use podwalk_engine::spec::{self, IdMapping, PodSpec, Profile, Sharing, UserMappings};
 use podwalk_netns::{SysctlScope, check_sysctl};
 use podwalk_oci::{
     Dns, NamespaceScope, Resources, SandboxConfig, SandboxId, Seccomp, SelinuxLabel, UserNamespace,
@@ -176,17 +176,31 @@ fn dns(spec: &PodSpec) -> Option<Dns> {
 }
 
 fn annotations(pod: &Pod) -> BTreeMap<String, String> {
-    let id = pod.id.to_string();
-    [
-        ("container-type", "sandbox"),
-        ("sandbox-id", id.as_str()),
-        ("sandbox-name", &pod.spec.name),
-        ("sandbox-namespace", &pod.spec.namespace),
-        ("sandbox-uid", &pod.spec.uid),
-    ]
-    .iter()
-    .map(|(key, value)| (format!("{ANNOTATION_PREFIX}.{key}"), (*value).to_owned()))
-    .collect()
+    let spec = &pod.spec;
+    let who = [
+        ("container-type", "sandbox".to_owned()),
+        ("sandbox-id", pod.id.to_string()),
+        ("sandbox-name", spec.name.clone()),
+        ("sandbox-namespace", spec.namespace.clone()),
+        ("sandbox-uid", spec.uid.clone()),
+    ];
+    let named = who.into_iter().chain(sizes(&spec.resources));
+    named
+        .map(|(key, value)| (format!("{ANNOTATION_PREFIX}.{key}"), value))
+        .collect()
+}
+
+/// How large the virtual machine is to be: what the pod's containers need together, as Kata reads it
+/// (containerd's annotations). What was not asked for is left to the runtime's configuration.
+fn sizes(resources: &spec::Resources) -> impl Iterator<Item = (&'static str, String)> + use<> {
+    let asked = [
+        ("sandbox-cpu-period", i128::from(resources.cpu_period)),
+        ("sandbox-cpu-quota", i128::from(resources.cpu_quota)),
+        ("sandbox-cpu-shares", i128::from(resources.cpu_shares)),
+        ("sandbox-memory", i128::from(resources.memory_limit)),
+    ];
+    let given = asked.into_iter().filter(|(_, value)| *value != 0);
+    given.map(|(key, value)| (key, value.to_string()))
 }
 
 fn scope(sharing: Sharing) -> NamespaceScope {

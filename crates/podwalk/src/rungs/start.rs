@@ -12,7 +12,7 @@ use podwalk_engine::record::{ProcessIdentity, StartIntent, StartNetwork, StartOu
 use podwalk_engine::step::NetworkMode;
 use podwalk_netns::Found;
 use podwalk_netns::process::ProcessId;
-use podwalk_oci::{Bundle, ConfigError, OciError, OciRuntime, SandboxId, Target};
+use podwalk_oci::{Bundle, ConfigError, OciError, Runtime, SandboxId, Target};
 
 use super::sandbox::{self, invalid};
 use super::{Host, QUIET, Watched, blocking, of_netns, recorded};
@@ -20,12 +20,12 @@ use super::{Host, QUIET, Watched, blocking, of_netns, recorded};
 pub(super) struct StartRung(pub(super) Host);
 
 impl StartRung {
-    fn runtime(&self, pod: &Pod) -> Result<&OciRuntime, StepError> {
+    fn runtime(&self, pod: &Pod) -> Result<&Runtime, StepError> {
         self.0.handlers.of(pod)
     }
 
     /// Who would start the sandbox now.
-    fn asked(&self, pod: &Pod) -> Result<&OciRuntime, StepError> {
+    fn asked(&self, pod: &Pod) -> Result<&Runtime, StepError> {
         self.0.handlers.find(&pod.spec.runtime_handler)
     }
 
@@ -56,14 +56,11 @@ impl StartRung {
             .map_err(|error| Failure::not_done(failed(&error)))?;
         let sandbox = runtime.create_and_start(&bundle).await;
         let sandbox = sandbox.map_err(|error| of_runtime(&error))?;
-        let process = ProcessIdentity {
-            pid: sandbox.process.pid,
-            start_time: sandbox.process.start_time,
-        };
+        let process = recorded_process(sandbox.process);
         self.watch(pod, process).map_err(Failure::unknown)?;
         Ok(StartOutput {
             process,
-            shim_address: None,
+            shim_address: sandbox.shim_address,
         })
     }
 
@@ -92,30 +89,39 @@ impl StartRung {
         {
             return self.without_network(pod).await;
         }
-        // What was recorded needs no runtime to be recognised.
-        if let Some(sandbox) = &pod.sandbox {
+        // What was recorded needs no runtime to be recognised, but a shim's sandbox its shim.
+        if let Some(sandbox) = &pod.sandbox
+            && sandbox.shim_address.is_none()
+        {
             return self.look_at_process(pod, sandbox, intent);
         }
         let runtime = self.runtime(pod)?;
         let target = self.target(pod).map_err(|error| invalid(&error))?;
-        let found = runtime
-            .probe(&target)
-            .await
-            .map_err(|error| failed(&error))?;
-        match found {
-            podwalk_oci::Probe::Absent => Ok(Probe::Absent),
-            podwalk_oci::Probe::Running { process } => {
-                let sandbox = StartOutput {
-                    process: ProcessIdentity {
-                        pid: process.pid,
-                        start_time: process.start_time,
-                    },
-                    shim_address: None,
-                };
-                self.look_at_process(pod, &sandbox, intent)
-            }
-            _ => Ok(Probe::Partial),
+        let found = runtime.probe(&target).await;
+        let process = match found.map_err(|error| failed(&error))? {
+            podwalk_oci::Probe::Absent => return Ok(Probe::Absent),
+            podwalk_oci::Probe::Running { process } => recorded_process(process),
+            _ => return Ok(Probe::Partial),
+        };
+        let shim_address = runtime.shim_address(&target);
+        let sandbox = StartOutput {
+            process,
+            shim_address: shim_address.map_err(|error| failed(&error))?,
+        };
+        if pod
+            .sandbox
+            .as_ref()
+            .is_some_and(|before| before.process != process)
+        {
+            return Ok(Probe::Partial);
         }
+        let found = self.look_at_process(pod, &sandbox, intent)?;
+        if matches!(found, Probe::Complete(_))
+            && let Err(error) = runtime.adopt(&target).await
+        {
+            tracing::warn!(pod = %pod.id, %error, "what the shim says is not heard");
+        }
+        Ok(found)
     }
 
     /// Its namespace is not there: a sandbox that may be is not as recorded.
@@ -140,11 +146,18 @@ impl StartRung {
     ) -> Result<Probe<StartOutput>, StepError> {
         let process = sandbox.process;
         let alive = process_id(process).open().map_err(|error| failed(&error))?;
-        if alive.is_none() || !is_in(process.pid, intent.network.as_ref()) {
+        let is_elsewhere = || !is_in(process.pid, intent.network.as_ref());
+        if alive.is_none() || (!self.has_monitor(pod) && is_elsewhere()) {
             return Ok(Probe::Partial);
         }
         self.watch(pod, process)?;
         Ok(Probe::Complete(sandbox.clone()))
+    }
+
+    /// Whether the pid is that of a virtual machine's monitor, whose namespaces say nothing.
+    fn has_monitor(&self, pod: &Pod) -> bool {
+        let runtime = self.runtime(pod);
+        runtime.is_ok_and(|runtime| matches!(runtime, Runtime::Shim(shim) if shim.handler().vm))
     }
 
     async fn end(&self, pod: &Pod) -> Result<(), StepError> {
@@ -197,6 +210,13 @@ fn of_runtime(error: &OciError) -> Failure {
 
 fn sandbox_id(pod: &Pod) -> Result<SandboxId, ConfigError> {
     SandboxId::new(pod.id.to_string())
+}
+
+fn recorded_process(process: podwalk_oci::ProcessIdentity) -> ProcessIdentity {
+    ProcessIdentity {
+        pid: process.pid,
+        start_time: process.start_time,
+    }
 }
 
 fn process_id(process: ProcessIdentity) -> ProcessId {

@@ -56,3 +56,23 @@ fn a_host_name_is_made_of_the_pod_s() {
     assert_eq!(hostname_of("web_1"), "web-1");
     assert_eq!(hostname_of(&"x".repeat(80)).len(), 63);
 }
+
+#[test]
+fn a_virtual_machine_is_told_its_size_as_kata_reads_it() {
+    let resources = spec::Resources {
+        cpu_period: 100_000,
+        cpu_quota: 250_000,
+        cpu_shares: 512,
+        memory_limit: 1 << 30,
+        ..spec::Resources::default()
+    };
+    let told: Vec<_> = sizes(&resources).collect();
+    let expected = [
+        ("sandbox-cpu-period", "100000"),
+        ("sandbox-cpu-quota", "250000"),
+        ("sandbox-cpu-shares", "512"),
+        ("sandbox-memory", "1073741824"),
+    ];
+    assert_eq!(told, expected.map(|(key, value)| (key, value.to_owned())));
+    assert_eq!(sizes(&spec::Resources::default()).count(), 0);
+}
