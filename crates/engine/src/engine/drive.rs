@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use crate::decide::Next;
+use crate::decide::{Next, exited_too_early};
 use crate::engine::Inner;
 use crate::engine::admit::{Birth, number};
 use crate::engine::answer::{buried, verdict};
@@ -299,6 +299,10 @@ impl Inner {
         let _pen = slot.pen().await;
         let now = self.clock.now();
         let pod = slot.pod();
+        if step == Step::AttachLate && pod.exited.is_some() {
+            let failure = Failure::not_done(exited_too_early());
+            return self.record_failure(slot, &pod, step, failure).await;
+        }
         let done = Record::Done(output.clone());
         let after = match self.after(&pod, &done) {
             Ok(after) => after,
@@ -341,7 +345,19 @@ impl Inner {
         error: JournalError,
     ) -> Result<Option<Step>, JournalError> {
         let error = StepError::new(ErrorKind::Failed, error.to_string());
-        let failed = Self::failed_step(step, Failure::unknown(error));
+        self.record_failure(slot, pod, step, Failure::unknown(error))
+            .await
+    }
+
+    /// Under the pen: a step has come to its end, and counts as failed.
+    async fn record_failure(
+        &self,
+        slot: &Slot,
+        pod: &Pod,
+        step: Step,
+        failure: Failure,
+    ) -> Result<Option<Step>, JournalError> {
+        let failed = Self::failed_step(step, failure);
         let entries = number(pod.id, pod.next_sequence, self.clock.now(), [failed]);
         self.append(slot, entries, Durability::Process).await?;
         Ok(None)

@@ -87,9 +87,23 @@ impl Pod {
     /// otherwise be tried without any, and nobody would be answered.
     pub fn pause(&self, step: Step, now: &Stamp) -> Option<Duration> {
         let backoff = self.debts_of(step).map(Debt::backoff).min()?;
+        if step == Step::AttachLate && self.sandbox_ended_since_tried() {
+            return Some(Duration::ZERO);
+        }
         let since_last = self.debts_of(step).map(|debt| now.since(&debt.last));
         let since_last = since_last.min()?;
         Some(backoff.saturating_sub(since_last))
+    }
+
+    /// Whether late networks could not be let go beside the sandbox, and the
+    /// sandbox was ended since: that is no longer in the way.
+    fn sandbox_ended_since_tried(&self) -> bool {
+        let start = self.slot(Step::Start);
+        let ended = start.since.filter(|_| start.status == Status::Never);
+        ended.is_some_and(|ended| {
+            let mut tries = self.debts_of(Step::AttachLate).map(|debt| debt.last);
+            tries.all(|tried| ended.since(&tried) > Duration::ZERO)
+        })
     }
 
     /// What a step owes.
@@ -100,16 +114,17 @@ impl Pod {
     /// How many undos are owed: those that have failed, and the DELs that a
     /// reboot has left, tried or not.
     pub fn count_owed(&self) -> usize {
-        let is_lost = self.status(Step::MountNetns) == Status::Never;
-        if !is_lost || self.status(Step::ConfigureCni) == Status::Never {
+        if self.status(Step::MountNetns) != Status::Never {
             return self.debts.len();
         }
         let owes = |number: &u32| {
             let mut debts = self.debts.iter();
             debts.any(|debt| debt.attachment == Some(*number))
         };
-        let left = self.unreleased(Step::ConfigureCni);
-        self.debts.len() + left.iter().filter(|number| !owes(number)).count()
+        let attaching = [Step::ConfigureCni, Step::AttachLate].into_iter();
+        let may_be_there = attaching.filter(|step| self.status(*step) != Status::Never);
+        let left = may_be_there.flat_map(|step| self.unreleased(step));
+        self.debts.len() + left.filter(|number| !owes(number)).count()
     }
 
     /// The network of an attachment, in words. Its number, if the plan does
