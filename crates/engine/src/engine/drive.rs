@@ -388,12 +388,19 @@ impl Inner {
             return Ok(());
         }
         let undone = self.undo(pod, step, None).await;
+        let is_undone = undone.is_ok();
         let record = Self::ended_undo(step, None, undone);
         let ended = |pod: &Pod| {
             let durability = self.durability_of(slot, pod, &record);
             Some((record, durability))
         };
-        self.record(slot, ended).await.map(drop)
+        self.record(slot, ended).await?;
+        // What could not be let go beside the sandbox is tried again without it.
+        let owes_above = pod.debts.iter().any(|debt| debt.step > step);
+        if is_undone && owes_above {
+            slot.set_urgent(true);
+        }
+        Ok(())
     }
 
     async fn forget(&self, slot: &Slot) -> Result<Turn, JournalError> {

@@ -87,23 +87,9 @@ impl Pod {
     /// otherwise be tried without any, and nobody would be answered.
     pub fn pause(&self, step: Step, now: &Stamp) -> Option<Duration> {
         let backoff = self.debts_of(step).map(Debt::backoff).min()?;
-        if step == Step::AttachLate && self.sandbox_ended_since_tried() {
-            return Some(Duration::ZERO);
-        }
         let since_last = self.debts_of(step).map(|debt| now.since(&debt.last));
         let since_last = since_last.min()?;
         Some(backoff.saturating_sub(since_last))
-    }
-
-    /// Whether late networks could not be let go beside the sandbox, and the
-    /// sandbox was ended since: that is no longer in the way.
-    fn sandbox_ended_since_tried(&self) -> bool {
-        let start = self.slot(Step::Start);
-        let ended = start.since.filter(|_| start.status == Status::Never);
-        ended.is_some_and(|ended| {
-            let mut tries = self.debts_of(Step::AttachLate).map(|debt| debt.last);
-            tries.all(|tried| ended.since(&tried) > Duration::ZERO)
-        })
     }
 
     /// What a step owes.
