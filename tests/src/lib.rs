@@ -44,6 +44,7 @@ pub mod cri;
 pub mod daemon;
 pub mod dice;
 pub mod disk;
+pub mod late;
 pub mod machine;
 pub mod node;
 pub mod oracle;

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, LogFormat};
 use crate::handlers::Handlers;
-use crate::networks::Networks;
+use crate::networks::{Networks, Order};
 use crate::quarantine::{Places, Quarantine};
 use crate::rungs::{Host, Watched};
 use crate::server::{Served, routes};
@@ -317,7 +317,7 @@ fn adapters(
     let directory = config.cni.conf_dir.display().to_string();
     let cni = podwalk_cni::Runtime::new(options);
     Ok(Host {
-        networks: Arc::new(Networks::new(cni, loaded, directory)),
+        networks: Arc::new(Networks::new(cni, loaded, directory).in_order(Order::of(config))),
         handlers: Arc::new(Handlers::new(config, enlist)?),
         effects,
         allowed_sysctls: Arc::new(config.sysctls.allowed_unsafe.clone()),

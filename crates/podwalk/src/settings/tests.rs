@@ -65,6 +65,7 @@ fn planned(network: &str, interface: &str) -> PlannedAttachment {
         arguments: Vec::new(),
         capability_arguments: "{}".to_owned(),
         configuration_arguments: "{}".to_owned(),
+        late: false,
     }
 }
 

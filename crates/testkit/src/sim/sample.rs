@@ -102,8 +102,8 @@ fn setup(draw: &mut Draw) -> Setup {
         debt_grace: draw.of([Duration::from_secs(120), Duration::ZERO]),
     };
     Setup {
-        attachments: draw.of([0, 1, 1, 2, 3]),
-        late: draw.of([0, 0, 1, 2]),
+        attachments: draw.of([0, 1, 1, 2, 2, 3]),
+        late: draw.of([0, 0, 1, 1, 2]),
         consumes_network: draw.once_in(4),
         restless: draw.once_in(2),
         policy,
