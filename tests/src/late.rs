@@ -16,6 +16,12 @@ use crate::plugins::Plugins;
 /// What makes the network late.
 pub const CONFIGURATION: &str = "[cni.networks.plane]\nattach = 'after-start'\n";
 
+/// The network's name.
+pub const NETWORK: &str = "plane";
+
+/// The annotation by which a pod asks for networks.
+pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
+
 /// What a pod asks for it by, as `--annotation` takes it.
 pub const ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks=plane";
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use podwalk_testkit::scripted_plugin::{Answer, Script};
 use podwalk_tests::daemon::Config;
+use podwalk_tests::late::{self, Plane};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::plugins::{Plugins, write_program};
 use serde_json::json;
@@ -39,6 +40,8 @@ tables! {
     sigkill_at_every_point_with_crun_4: V1, walk("crun", Part(3, 4));
     sigkill_at_some_points_with_crun_on_v2: V2, walk("crun", some(1, 6));
     sigkill_at_some_points_with_runc: V1, walk("runc", some(2, 6));
+    sigkill_at_some_points_with_a_late_network_with_crun: V1, late_walk("crun", some(0, 3));
+    sigkill_at_some_points_with_a_late_network_with_runc: V2, late_walk("runc", some(1, 6));
     sigkill_at_every_point_in_a_user_namespace_with_crun: V1, mapped("crun", Part(0, 1));
     sigkill_at_some_points_in_a_user_namespace_with_runc: V2, mapped("runc", some(3, 6));
 
@@ -64,6 +67,14 @@ fn some(first: usize, of: usize) -> Part {
 fn walk(handler: &'static str, part: Part) -> Result<()> {
     let table = Table::open(Config::default(), None)?;
     rows(&table, &mut Walk::of(handler), "", part)
+}
+
+/// A second network is attached when the sandbox runs.
+fn late_walk(handler: &'static str, part: Part) -> Result<()> {
+    let mut config = Config::with_file(late::CONFIGURATION);
+    Plane::before(&mut config)?;
+    let table = Table::open(config, None)?;
+    rows(&table, &mut Walk::late(handler), "", part)
 }
 
 /// The points of the user namespace's helper are among the moments.
