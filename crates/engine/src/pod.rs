@@ -11,6 +11,7 @@ use crate::record::{
 use crate::spec::PodSpec;
 use crate::step::{NetworkMode, State, Step};
 
+mod attachments;
 mod fold;
 mod invariants;
 mod ledger;

@@ -8,8 +8,7 @@ use crate::error::StepError;
 use crate::id::PodId;
 use crate::pod::{AttachmentStatus, Debt, Exit, Pod, Slot, Status};
 use crate::record::{
-    AttachmentResult, Direction, Entry, Goal, Intent, Observation, Output, PlannedAttachment,
-    Record, StartOutput,
+    Direction, Entry, Goal, Intent, Observation, Output, PlannedAttachment, Record, StartOutput,
 };
 use crate::step::{Lifetime, Step};
 
@@ -246,21 +245,6 @@ impl Pod {
         }
     }
 
-    /// Nothing is known of a step's attachments.
-    fn begin_anew(&mut self, step: Step) {
-        self.attachments
-            .resize(self.plan.len(), AttachmentStatus::default());
-        for status in self.attached_by(step) {
-            *status = AttachmentStatus::default();
-        }
-    }
-
-    fn attached_by(&mut self, step: Step) -> impl Iterator<Item = &mut AttachmentStatus> {
-        let all = self.attachments.iter_mut().zip(&self.plan);
-        all.filter(move |(_, planned)| planned.step() == step)
-            .map(|(status, _)| status)
-    }
-
     fn finish(&mut self, output: &Output, entry: &Entry) -> Result<(), FoldError> {
         let step = output.step();
         if self.status(step) != Status::Maybe {
@@ -282,11 +266,15 @@ impl Pod {
                 ));
             }
             Output::ReadyNetwork(output) => self.plan = output.plan.clone(),
-            Output::ConfigureCni(output) => self.attach(step, &output.results, entry)?,
+            Output::ConfigureCni(output) => self
+                .attach(step, &output.results)
+                .map_err(|why| contradiction(entry, why))?,
             Output::AttachLate(_) if self.exited.is_some() => {
                 return Err(contradiction(entry, "the sandbox had exited before"));
             }
-            Output::AttachLate(output) => self.attach(step, &output.results, entry)?,
+            Output::AttachLate(output) => self
+                .attach(step, &output.results)
+                .map_err(|why| contradiction(entry, why))?,
             Output::Start(output) => self.started(output),
         }
         let slot = &mut self.slots[step.rank()];
@@ -295,22 +283,6 @@ impl Pod {
             .since
             .map(|since| u64::try_from(entry.stamp.since(&since).as_nanos()).unwrap_or(u64::MAX));
         slot.since = Some(entry.stamp);
-        Ok(())
-    }
-
-    fn attach(
-        &mut self,
-        step: Step,
-        results: &[AttachmentResult],
-        entry: &Entry,
-    ) -> Result<(), FoldError> {
-        let planned = self.plan.iter().filter(|planned| planned.step() == step);
-        if results.len() != planned.count() {
-            return Err(contradiction(entry, "as many results as attachments"));
-        }
-        for (status, result) in self.attached_by(step).zip(results) {
-            status.result = Some(result.clone());
-        }
         Ok(())
     }
 
@@ -365,25 +337,6 @@ impl Pod {
         }
     }
 
-    fn is_released(&self, step: Step, attachment: Option<u32>) -> bool {
-        let Some(index) = attachment.map(|index| index as usize) else {
-            return false;
-        };
-        let of_step = |index: usize| {
-            self.plan
-                .get(index)
-                .is_some_and(|planned| planned.step() == step)
-        };
-        let status = self.attachments.get(index).filter(|_| of_step(index));
-        status.is_some_and(|status| status.released)
-    }
-
-    fn release(&mut self, attachment: u32) {
-        if let Some(status) = self.attachments.get_mut(attachment as usize) {
-            status.released = true;
-        }
-    }
-
     /// Pays debts: one attachment's, or all of the step's.
     fn settle(&mut self, step: Step, attachment: Option<u32>) {
         self.debts.retain(|debt| {
@@ -424,18 +377,6 @@ impl Pod {
                 .all(|slot| slot.status == Status::Never)
         {
             self.restarting = false;
-        }
-    }
-
-    /// A step's attachments are gone; those of the other one may be there.
-    fn detach(&mut self, step: Step) {
-        let attaching = [Step::ConfigureCni, Step::AttachLate];
-        match attaching
-            .iter()
-            .all(|step| self.status(*step) == Status::Never)
-        {
-            true => self.attachments.clear(),
-            false => self.begin_anew(step),
         }
     }
 
@@ -501,23 +442,6 @@ impl Pod {
             .retain(|debt| debt.step.lifetime() == Lifetime::OnDisk);
         self.settle_answer();
         self.aim(Goal::Stop, crate::record::Cause::Reboot);
-    }
-
-    /// What a step has attached is on disk still, or may be there again.
-    fn bring_back(&mut self, step: Step, may_be_back: bool, stamp: Stamp) {
-        let slot = &mut self.slots[step.rank()];
-        let may_be_back = may_be_back && slot.climbs > 0;
-        if slot.status == Status::Done || (may_be_back && slot.status == Status::Never) {
-            slot.status = Status::Maybe;
-            slot.since = Some(stamp);
-        }
-        if may_be_back {
-            self.attachments
-                .resize(self.plan.len(), AttachmentStatus::default());
-            for attachment in self.attached_by(step) {
-                attachment.released = false;
-            }
-        }
     }
 
     fn forgive(&mut self, step: Step, attachment: Option<u32>, stamp: Stamp) {
