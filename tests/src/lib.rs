@@ -45,6 +45,7 @@ pub mod daemon;
 pub mod dice;
 pub mod disk;
 pub mod handlers;
+pub mod late;
 pub mod machine;
 pub mod node;
 pub mod oracle;

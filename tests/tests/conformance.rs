@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails the test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,12 +17,15 @@ use podwalk::config::{Cni, Config};
 use podwalk::serve;
 use podwalk_engine::id::{InstanceId, PodId};
 use podwalk_engine::pod::Pod;
-use podwalk_engine::ports::{ConfigureCni, Create, MountNetns, ReadyNetwork, Rung, Start};
+use podwalk_engine::ports::{
+    AttachLate, ConfigureCni, Create, MountNetns, ReadyNetwork, Rung, Start,
+};
 use podwalk_engine::rungs::Rungs;
 use podwalk_engine::spec::PodSpec;
 use podwalk_engine::step::Step;
 use podwalk_testkit::conformance::{self, Case, Intended, Walk};
 use podwalk_tests::conflist::Bridge;
+use podwalk_tests::late::{self, Plane};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::oracle::{Oracle, Places};
 use podwalk_tests::{daemon, outside, wait};
@@ -49,7 +52,18 @@ impl Ground {
     }
 
     fn of(handler: &str, step: Step) -> Result<Self> {
-        let places = daemon::Config::default();
+        Self::with(daemon::Config::default(), handler, step)
+    }
+
+    /// A pod with a sandbox, and a network that it is to get beside it.
+    fn with_late() -> Result<Self> {
+        let mut places = daemon::Config::default();
+        Plane::before(&mut places)?;
+        Self::with(places, "", Step::AttachLate)
+    }
+
+    fn with(places: daemon::Config, handler: &str, step: Step) -> Result<Self> {
+        let is_late = step == Step::AttachLate;
         let network = Bridge::new("podnet", "10.88.0.0/24").masqueraded();
         network.write(&places.cni_conf_dir, 10)?;
         let config = Config {
@@ -60,6 +74,7 @@ impl Ground {
             cni: Cni {
                 conf_dir: places.cni_conf_dir.clone(),
                 bin_dirs: places.cni_bin_dirs.clone(),
+                networks: Config::parse(late::CONFIGURATION)?.cni.networks,
                 ..Config::default().cni
             },
             ..Config::default()
@@ -76,6 +91,7 @@ impl Ground {
             name: "web".to_owned(),
             namespace: "default".to_owned(),
             runtime_handler: handler.to_owned(),
+            annotations: late_network(is_late),
             ..PodSpec::default()
         };
         let netns_dir = places.netns_dir.to_string_lossy().into_owned();
@@ -116,6 +132,7 @@ impl Ground {
         let rungs = &self.rungs;
         let walk = &mut self.walk;
         self.runtime.block_on(async {
+            walk.descend(&*rungs.start).await?;
             walk.descend(&*rungs.configure_cni).await?;
             walk.descend(&*rungs.ready_network).await?;
             walk.descend(&*rungs.mount_netns).await?;
@@ -144,7 +161,16 @@ async fn climb(rungs: &Rungs, walk: &mut Walk, below: Step) -> Result<()> {
     if below > Step::ConfigureCni {
         walk.climb(&*rungs.configure_cni).await?;
     }
+    if below > Step::Start {
+        walk.climb(&*rungs.start).await?;
+    }
     Ok(())
+}
+
+/// The annotations of a pod that asks for a late network, or for none.
+fn late_network(asked: bool) -> BTreeMap<String, String> {
+    let network = (late::NETWORKS.to_owned(), late::NETWORK.to_owned());
+    asked.then_some(network).into_iter().collect()
 }
 
 /// A whole effect, of which something is taken away or added by hand.
@@ -233,6 +259,31 @@ fn configure_cni_keeps_every_rule_with_real_plugins() -> Result<()> {
             .part("an interface whose address is given back", || {
                 Box::pin(given_back())
             })
+            .interruptions(12);
+        ground.drive(&case, 3)?;
+        drop(case);
+        ground.close()
+    })
+}
+
+#[test]
+fn attach_late_keeps_every_rule_with_real_plugins() -> Result<()> {
+    node::run_within(Layout::V1, DEADLINE, || {
+        let ground = Ground::with_late()?;
+        let rung = &*ground.rungs.attach_late;
+        let below = ground.walk.pod();
+        // The network goes whether or not the sandbox lives.
+        let alone = || async {
+            applied(rung, &below).await;
+            let netns = below.sandbox_key.as_deref().unwrap();
+            tool(
+                "nsenter",
+                &[&format!("--net={netns}"), "ip", "link", "delete", "net1"],
+            );
+        };
+        let case = ground
+            .case::<AttachLate>(rung)
+            .part("a network whose interface is gone", || Box::pin(alone()))
             .interruptions(12);
         ground.drive(&case, 3)?;
         drop(case);

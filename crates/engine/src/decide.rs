@@ -11,10 +11,15 @@
 //!     ▲  ◄─────────────── Descend ◄─────────────── Descend ◄─── TurnDown
 //!     └─ Forget
 //! ```
+//!
+//! Networks that are attached when the sandbox runs (AttachLate) are the last
+//! to come and the first to go; but a sandbox is never kept alive by one that
+//! cannot be let go: it is ended then, and only what lies under both waits.
 
 use std::time::Duration;
 
 use crate::clock::Stamp;
+use crate::error::{ErrorKind, StepError};
 use crate::pod::{Pod, Status};
 use crate::ports::{Durability, Probe};
 use crate::record::{Cause, Goal, Intent};
@@ -116,15 +121,29 @@ fn toward_started(pod: &Pod, facts: &Facts) -> Next {
     if pod.restarting {
         return highest(pod, Step::MountNetns).map_or(Next::Rest, Next::Descend);
     }
-    let ladder = pod.spec.network.ladder().iter();
+    let ladder = pod.ladder().iter();
     let open = ladder
         .copied()
         .filter(|step| *step <= facts.hold)
         .find(|step| pod.status(*step) != Status::Done);
     match open {
         None => started(pod, facts),
+        // It was never Started, so that this is no end but a failed start.
+        Some(Step::AttachLate) if pod.exited.is_some() => Next::TurnDown(Cause::StartFailed {
+            step: Step::Start,
+            error: exited_too_early(),
+        }),
         Some(step) => up(pod, facts, step),
     }
+}
+
+/// Why late networks are not attached to a sandbox that is gone.
+pub(crate) fn exited_too_early() -> StepError {
+    StepError::new(
+        ErrorKind::Failed,
+        "the sandbox exited before its late networks were attached",
+    )
+    .remedy("see what its runtime logged, then start the pod anew")
 }
 
 /// Everything is recorded as done. What another process started is looked at
@@ -133,10 +152,19 @@ fn started(pod: &Pod, facts: &Facts) -> Next {
     if !pod.is_started() {
         return Next::Rest;
     }
+    // Late networks are attached only to a sandbox that was looked at.
+    if let Some(Probe::Complete(())) = found(facts, Step::AttachLate) {
+        return Next::Rest;
+    }
+    look_at_sandbox(facts).unwrap_or(Next::Rest)
+}
+
+/// What there is to do before the sandbox can be said to run.
+fn look_at_sandbox(facts: &Facts) -> Option<Next> {
     match found(facts, Step::Start) {
-        None => Next::Look(Step::Start),
-        Some(Probe::Absent | Probe::Partial) => Next::NoteExit,
-        Some(Probe::Complete(()) | Probe::Unknown) => Next::Rest,
+        None => Some(Next::Look(Step::Start)),
+        Some(Probe::Absent | Probe::Partial) => Some(Next::NoteExit),
+        Some(Probe::Complete(()) | Probe::Unknown) => None,
     }
 }
 
@@ -147,6 +175,12 @@ fn up(pod: &Pod, facts: &Facts, step: Step) -> Next {
     }
     if facts.inherited && !facts.policy.resume {
         return Next::TurnDown(Cause::NotResumed);
+    }
+    if step == Step::AttachLate
+        && found(facts, step).is_none()
+        && let Some(first) = look_at_sandbox(facts)
+    {
+        return first;
     }
     if slot.status == Status::Never {
         return climb(pod, facts, step);
@@ -166,7 +200,7 @@ fn climb(pod: &Pod, facts: &Facts, step: Step) -> Next {
         return Next::TurnDown(Cause::AttemptsExhausted { step });
     }
     // What survives power loss needs an intent that does too (rule 1).
-    let lasting = step == Step::ConfigureCni && !pod.plan.is_empty();
+    let lasting = pod.plan.iter().any(|planned| planned.step() == step);
     let durability = match lasting {
         true => Durability::Power,
         false => Durability::Process,
@@ -195,6 +229,17 @@ fn highest(pod: &Pod, lowest: Step) -> Option<Step> {
         .find(|step| pod.status(*step) != Status::Never)
 }
 
+/// What is to be undone first: the highest step that may be there. But a
+/// sandbox does not live on because a late network cannot be let go (rule 7).
+fn first_undone(pod: &Pod, lowest: Step) -> Option<Step> {
+    let highest = highest(pod, lowest)?;
+    let owes = pod.debts_of(highest).next().is_some();
+    match owes && !pod.is_forgivable(highest) {
+        true => Some(Step::Start),
+        false => Some(highest),
+    }
+}
+
 /// How far down a Stop goes. It keeps the file; but when the start has tried to
 /// undo its first step too, and owes that, the debt is paid all the same.
 fn end_of_stop(pod: &Pod) -> Step {
@@ -204,9 +249,9 @@ fn end_of_stop(pod: &Pod) -> Step {
     }
 }
 
-/// One step down, in strict reverse order; none when all of it is undone.
+/// One step down, in reverse order; none when all of it is undone.
 fn down(pod: &Pod, facts: &Facts, lowest: Step) -> Option<Next> {
-    let step = highest(pod, lowest)?;
+    let step = first_undone(pod, lowest)?;
     let Some(wait) = pod.pause(step, &facts.now) else {
         return Some(Next::Descend(step));
     };

@@ -227,7 +227,7 @@ impl Engine {
 
     /// Starts a pod, or joins the one that has its key (design, section 3,
     /// rule 11). `id` is used if a new pod is made. Answers when the sandbox
-    /// runs and that is on the platter, or when a failed start is undone or
+    /// runs, its late networks are attached and that is on the platter, or when a failed start is undone or
     /// owes.
     ///
     /// # Errors
@@ -318,14 +318,19 @@ impl Engine {
         let inner = self.inner.clone();
         let noted = self.detached(async move {
             // A sandbox that ends before its start is recorded is news after it.
-            if slot.pod().status(Step::Start) == Status::Maybe {
-                let settled = slot.wait(Wanted::AtRest);
+            let pod = slot.pod();
+            if pod.status(Step::Start) == Status::Maybe {
+                // One that is to have late networks is not to get them then.
+                let settled = slot.wait(match pod.has_late() {
+                    true => Wanted::Known(Step::Start),
+                    false => Wanted::AtRest,
+                });
                 Inner::kick(&inner, &slot);
                 let _ = settled.await;
             }
             let record = |pod: &Pod| {
                 let current = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
-                let news = pod.goal == Goal::Run && pod.is_started() && current == Some(process);
+                let news = pod.goal == Goal::Run && pod.has_sandbox() && current == Some(process);
                 let exited = Record::Observed(Observation::Exited { code });
                 news.then_some((exited, Durability::Power))
             };

@@ -197,8 +197,8 @@ fn describe(record: &Record, pod: &Pod) -> Option<(&'static str, String)> {
             Output::MountNetns(_) => "netns-mounted",
             Output::ReadyNetwork(_) => "network-ready",
             Output::ConfigureCni(_) => "cni-configured",
-            Output::Start(_) => "started",
-            Output::AttachLate(_) => "attached-late",
+            Output::Start(_) if pod.has_late() => "sandbox-started",
+            Output::Start(_) | Output::AttachLate(_) => "started",
         }),
         Record::Failed {
             step,

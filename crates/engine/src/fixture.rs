@@ -57,6 +57,11 @@ pub(crate) fn namespace() -> NetnsIdentity {
 }
 
 pub(crate) fn planned(attachments: u32) -> Vec<PlannedAttachment> {
+    planned_late(attachments, 0)
+}
+
+/// So many, of which the last `late` are attached when the sandbox runs.
+pub(crate) fn planned_late(attachments: u32, late: u32) -> Vec<PlannedAttachment> {
     (0..attachments)
         .map(|number| PlannedAttachment {
             network: format!("net{number}"),
@@ -65,6 +70,7 @@ pub(crate) fn planned(attachments: u32) -> Vec<PlannedAttachment> {
             arguments: Vec::new(),
             capability_arguments: String::new(),
             configuration_arguments: String::new(),
+            late: number + late >= attachments,
         })
         .collect()
 }
@@ -104,22 +110,29 @@ pub(crate) fn intent(step: Step, network: &NetworkMode) -> Intent {
 }
 
 pub(crate) fn output(step: Step, attachments: u32) -> Output {
+    output_late(step, attachments, 0)
+}
+
+/// What a step of a pod answers whose last `late` attachments are late.
+pub(crate) fn output_late(step: Step, attachments: u32, late: u32) -> Output {
     match step {
         Step::Create => Output::Create(CreateOutput {}),
         Step::MountNetns => Output::MountNetns(MountNetnsOutput {
             namespace: namespace(),
         }),
         Step::ReadyNetwork => Output::ReadyNetwork(ReadyNetworkOutput {
-            plan: planned(attachments),
+            plan: planned_late(attachments, late),
         }),
         Step::ConfigureCni => Output::ConfigureCni(ConfigureCniOutput {
-            results: results(attachments),
+            results: results(attachments - late),
         }),
         Step::Start => Output::Start(StartOutput {
             process: process(100),
             shim_address: None,
         }),
-        Step::AttachLate => Output::AttachLate(AttachLateOutput {}),
+        Step::AttachLate => Output::AttachLate(AttachLateOutput {
+            results: results(late),
+        }),
     }
 }
 
@@ -157,6 +170,7 @@ pub(crate) struct Story {
     pub(crate) entries: Vec<Entry>,
     network: NetworkMode,
     attachments: u32,
+    late: u32,
     boot: u8,
     second: u64,
     id: PodId,
@@ -172,6 +186,7 @@ impl Story {
                 NetworkMode::Cni => attachments,
                 _ => 0,
             },
+            late: 0,
             boot: 1,
             second: 100,
             id: pod_id(1),
@@ -179,6 +194,20 @@ impl Story {
         let asked = story.then(goal(Goal::Run));
         let intent = intent(Step::Create, &network);
         asked.then(Record::Intent(intent))
+    }
+
+    /// A pod that was asked for: one network before its sandbox, and so many
+    /// after.
+    pub(crate) fn with_late(late: u32) -> Self {
+        let story = Self::new(NetworkMode::Cni, 1 + late);
+        Self { late, ..story }
+    }
+
+    fn ladder(&self) -> &'static [Step] {
+        match self.late {
+            0 => self.network.ladder(),
+            _ => &Step::ALL,
+        }
     }
 
     /// The same story, of another pod.
@@ -212,13 +241,13 @@ impl Story {
     }
 
     pub(crate) fn ends(self, step: Step) -> Self {
-        let output = output(step, self.attachments);
+        let output = output_late(step, self.attachments, self.late);
         self.then(Record::Done(output))
     }
 
     /// Up to the end of `step`; the intent to create is there already.
     pub(crate) fn up_to(self, step: Step) -> Self {
-        let ladder = self.network.ladder().iter();
+        let ladder = self.ladder().iter();
         let steps: Vec<Step> = ladder.copied().filter(|taken| *taken <= step).collect();
         steps.into_iter().fold(self, |story, taken| match taken {
             Step::Create => story.ends(taken),
@@ -228,7 +257,7 @@ impl Story {
 
     /// All the way up.
     pub(crate) fn started(self) -> Self {
-        self.up_to(Step::Start)
+        self.up_to(Step::AttachLate)
     }
 
     /// All the way down to Created.
@@ -237,18 +266,26 @@ impl Story {
     }
 
     pub(crate) fn down(self) -> Self {
-        let story = self.then(undone(Step::Start, None));
+        let (first, all) = (self.attachments - self.late, self.attachments);
+        let story = match self.late {
+            0 => self,
+            _ => self.released(Step::AttachLate, first..all),
+        };
+        let story = story.then(undone(Step::Start, None));
         if !story.network.has_own_namespace() {
             return story;
         }
-        let attachments = (0..story.attachments).rev();
-        let released = attachments.fold(story, |story, number| {
-            story.then(undone(Step::ConfigureCni, Some(number)))
-        });
-        released
-            .then(undone(Step::ConfigureCni, None))
+        story
+            .released(Step::ConfigureCni, 0..first)
             .then(undone(Step::ReadyNetwork, None))
             .then(undone(Step::MountNetns, None))
+    }
+
+    fn released(self, step: Step, attachments: std::ops::Range<u32>) -> Self {
+        let numbers = attachments.rev();
+        numbers
+            .fold(self, |story, number| story.then(undone(step, Some(number))))
+            .then(undone(step, None))
     }
 
     pub(crate) fn observes(self, observation: Observation) -> Self {

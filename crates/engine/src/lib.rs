@@ -2,9 +2,10 @@
 //! comes next.
 //!
 //! A pod walks along a line, Created → NetnsMounted → NetworkReady →
-//! CniConfigured → Started, and down again in strict reverse order. Every step
-//! is in a journal before it happens, so that whoever comes after a crash knows
-//! exactly what may be there. It goes like this:
+//! CniConfigured → Started, and down again in strict reverse order. A pod whose
+//! network plan has late attachments takes one more step, AttachLate, before it
+//! is Started. Every step is in a journal before it happens, so that whoever
+//! comes after a crash knows exactly what may be there. It goes like this:
 //!
 //! 1. [`record`] has the words: a goal, an intent before each effect, its end
 //!    after it, and facts that nobody asked for.
@@ -34,6 +35,9 @@
 //!   of an effect is killed and seen gone first.
 //! - **Goals only go up**, Run < Stop < Remove, and a walk turns down only after
 //!   a goal that says so.
+//! - **A sandbox never lives on for a network's sake.** The one exception to the
+//!   reverse order: when a late attachment cannot be let go, the sandbox beside it
+//!   is ended all the same, and no debt is answered for before.
 //! - **What could not be undone is owed**, shown, tried again, and never ends
 //!   silently.
 //!

@@ -52,7 +52,7 @@ fn suppose(pod: &mut Pod, facts: &mut Facts, next: &Next) {
 fn supposed(pod: &Pod, step: Step) -> Probe<()> {
     match (pod.status(step), step) {
         (Status::Done, _) => Probe::Complete(()),
-        (_, Step::ConfigureCni) => Probe::Unknown,
+        (_, Step::ConfigureCni | Step::AttachLate) => Probe::Unknown,
         (Status::Never | Status::Maybe, _) => Probe::Absent,
     }
 }

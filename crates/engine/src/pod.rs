@@ -13,6 +13,7 @@ use crate::record::{
 use crate::spec::PodSpec;
 use crate::step::{NetworkMode, State, Step};
 
+mod attachments;
 mod fold;
 mod invariants;
 mod ledger;
@@ -47,7 +48,7 @@ pub struct Pod {
     pub slots: [Slot; 6],
     /// The namespace that was pinned last; kept until it is unmounted.
     pub namespace: Option<NetnsIdentity>,
-    /// The network plan; kept while ConfigureCni is not Never.
+    /// The network plan; kept while ConfigureCni or AttachLate is not Never.
     pub plan: Vec<PlannedAttachment>,
     /// What each attachment of the plan has come to.
     pub attachments: Vec<AttachmentStatus>,
@@ -135,22 +136,47 @@ impl Pod {
         self.slot(step).status
     }
 
-    /// The highest state that holds. A pod whose first step is not recorded
-    /// as done yet, or was undone by a reboot, counts as Created.
-    pub fn state(&self) -> State {
-        let mut state = State::Created;
-        for step in self.spec.network.ladder() {
-            if self.status(*step) != Status::Done {
-                break;
-            }
-            state = step.state();
+    /// The steps that it walks. That AttachLate is one of them is known once
+    /// its network plan is, which ReadyNetwork makes.
+    pub fn ladder(&self) -> &'static [Step] {
+        match self.has_late() {
+            true => &Step::ALL,
+            false => self.spec.network.ladder(),
         }
-        state
+    }
+
+    /// Whether some of its networks are attached when the sandbox runs.
+    pub fn has_late(&self) -> bool {
+        self.plan.iter().any(|planned| planned.late)
+    }
+
+    /// The highest state that holds. A pod whose first step is not recorded
+    /// as done yet, or was undone by a reboot, counts as Created; one whose
+    /// late networks are not attached is not Started.
+    pub fn state(&self) -> State {
+        let ladder = self.ladder().iter();
+        let done = ladder.take_while(|step| self.status(**step) == Status::Done);
+        match done.last() {
+            Some(Step::Start) if self.has_late() => State::CniConfigured,
+            Some(step) => step.state(),
+            None => State::Created,
+        }
     }
 
     /// Whether its sandbox was started and nothing is known of its end.
-    pub fn is_started(&self) -> bool {
+    pub fn has_sandbox(&self) -> bool {
         self.status(Step::Start) == Status::Done && self.exited.is_none()
+    }
+
+    /// Whether it was started to the end, its late networks included, and
+    /// nothing is known of its sandbox's end.
+    pub fn is_started(&self) -> bool {
+        self.has_sandbox() && self.is_attached()
+    }
+
+    /// Whether its late networks, if it has any, are attached.
+    pub(crate) fn is_attached(&self) -> bool {
+        !self.has_late() || self.status(Step::AttachLate) == Status::Done
     }
 
     /// Whether it is as a client wants a pod to be: started, alive, and not on
@@ -171,14 +197,19 @@ impl Pod {
     /// The attachments that an undo of `step` is about, the last one first:
     /// one that fails does not hold the others.
     pub fn unreleased(&self, step: Step) -> Vec<u32> {
-        if step != Step::ConfigureCni {
-            return Vec::new();
-        }
-        let open = (0..).zip(&self.attachments);
-        let open = open.filter(|(_, attachment)| !attachment.released);
-        let mut open: Vec<u32> = open.map(|(index, _)| index).collect();
+        let all = (0..).zip(&self.attachments).zip(&self.plan);
+        let open = all.filter(|((_, status), planned)| planned.step() == step && !status.released);
+        let mut open: Vec<u32> = open.map(|((index, _), _)| index).collect();
         open.reverse();
         open
+    }
+
+    /// Whether what this step owes may be outlived or forgiven. A network's
+    /// debt may, but never while a sandbox may live beside it (design, section
+    /// 3, rule 7).
+    pub fn is_forgivable(&self, step: Step) -> bool {
+        let sandbox_first = step == Step::AttachLate && self.status(Step::Start) != Status::Never;
+        step.is_network() && !sandbox_first
     }
 
     /// Whether everything above Created is undone: what Stop is to come to.

@@ -201,7 +201,8 @@ pub struct ReadyNetworkIntent {}
 /// The network plan, pinned.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyNetworkOutput {
-    /// The pod's attachments; the default network's is first.
+    /// The pod's attachments: the default network's is first, those that are
+    /// attached late are last.
     pub plan: Vec<PlannedAttachment>,
 }
 
@@ -221,13 +222,26 @@ pub struct PlannedAttachment {
     pub capability_arguments: String,
     /// What goes to the plugins as `args.cni`: one JSON object.
     pub configuration_arguments: String,
+    /// It is attached when the sandbox runs, by AttachLate; otherwise before,
+    /// by ConfigureCni.
+    pub late: bool,
+}
+
+impl PlannedAttachment {
+    /// The step that attaches it.
+    pub fn step(&self) -> Step {
+        match self.late {
+            true => Step::AttachLate,
+            false => Step::ConfigureCni,
+        }
+    }
 }
 
 /// Nothing but the fact: the plan is pinned already.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigureCniIntent {}
 
-/// What the attachments answered, in the plan's order.
+/// What the attachments that are not late answered, in the plan's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigureCniOutput {
     /// One per attachment.
@@ -282,13 +296,16 @@ pub struct ProcessIdentity {
     pub start_time: u64,
 }
 
-/// Reserved.
+/// Nothing but the fact: the plan is pinned already.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachLateIntent {}
 
-/// Reserved.
+/// What the late attachments answered, in the plan's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttachLateOutput {}
+pub struct AttachLateOutput {
+    /// One per attachment that is late.
+    pub results: Vec<AttachmentResult>,
+}
 
 /// A fact that nobody asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::error::{ErrorKind, StepError};
 use crate::pod::Pod;
 use crate::ports::{
-    BoxFuture, ConfigureCni, Create, Failure, MountNetns, Probe, ReadyNetwork, Rung, Start,
-    StepType,
+    AttachLate, BoxFuture, ConfigureCni, Create, Failure, MountNetns, Probe, ReadyNetwork, Rung,
+    Start, StepType,
 };
-use crate::record::{Intent, Output};
+use crate::record::{AttachLateIntent, AttachLateOutput, Intent, Output};
 use crate::step::Step;
 
-/// The rungs of a walk. All five must be named, so that a ladder with one
+/// The rungs of a walk. All six must be named, so that a ladder with one
 /// missing does not compile.
 #[derive(Clone)]
 pub struct Rungs {
@@ -29,6 +29,9 @@ pub struct Rungs {
     pub configure_cni: Arc<dyn Rung<Step = ConfigureCni>>,
     /// Start and kill.
     pub start: Arc<dyn Rung<Step = Start>>,
+    /// ADD and DEL of what is attached when the sandbox runs;
+    /// [`NoLateAttachments`] where nothing ever is.
+    pub attach_late: Arc<dyn Rung<Step = AttachLate>>,
 }
 
 /// A rung whose types are only known at run time.
@@ -106,43 +109,37 @@ fn foreign(step: Step) -> StepError {
     )
 }
 
-/// The rung of a step that no pod has: nothing was done, nothing is undone.
-#[derive(Debug)]
-struct Reserved;
+/// The rung of embedders whose network plans have no late attachment: nothing
+/// is ever done, and nothing is undone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoLateAttachments;
 
-impl AnyRung for Reserved {
+impl Rung for NoLateAttachments {
+    type Step = AttachLate;
+
     fn deadline(&self, _pod: &Pod) -> Duration {
         Duration::ZERO
     }
 
-    fn undo_deadline(&self, _pod: &Pod) -> Duration {
-        Duration::ZERO
-    }
-
-    fn handler(&self, _pod: &Pod) -> String {
-        String::new()
-    }
-
-    fn consumes_network(&self, _pod: &Pod) -> bool {
-        false
-    }
-
-    fn quiet<'a>(&'a self, _pod: &'a Pod) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn probe<'a>(&'a self, _pod: &'a Pod, _intent: &'a Intent) -> BoxFuture<'a, Probe<Output>> {
+    fn probe<'a>(
+        &'a self,
+        _pod: &'a Pod,
+        _intent: &'a AttachLateIntent,
+    ) -> BoxFuture<'a, Probe<AttachLateOutput>> {
         Box::pin(std::future::ready(Probe::Absent))
     }
 
     fn apply<'a>(
         &'a self,
         _pod: &'a Pod,
-        _intent: &'a Intent,
-    ) -> BoxFuture<'a, Result<Output, Failure>> {
-        Box::pin(std::future::ready(Err(Failure::not_done(foreign(
-            Step::AttachLate,
-        )))))
+        _intent: &'a AttachLateIntent,
+    ) -> BoxFuture<'a, Result<AttachLateOutput, Failure>> {
+        let error = StepError::new(
+            ErrorKind::Invalid,
+            "the network plan has late attachments, and there is no rung for them",
+        );
+        let error = error.remedy("plan no late attachment, or name a rung that attaches it");
+        Box::pin(std::future::ready(Err(Failure::not_done(error))))
     }
 
     fn undo<'a>(
@@ -162,7 +159,7 @@ impl Rungs {
             Step::ReadyNetwork => &self.ready_network,
             Step::ConfigureCni => &self.configure_cni,
             Step::Start => &self.start,
-            Step::AttachLate => &Reserved,
+            Step::AttachLate => &self.attach_late,
         }
     }
 }

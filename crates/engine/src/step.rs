@@ -18,11 +18,12 @@ pub enum Step {
     MountNetns,
     /// Bring `lo` up, set sysctls, resolve the network plan.
     ReadyNetwork,
-    /// CNI ADD for every attachment.
+    /// CNI ADD for every attachment that is not late.
     ConfigureCni,
     /// Start the sandbox in the namespace.
     Start,
-    /// Attach what a handler wants when the sandbox runs. Reserved.
+    /// CNI ADD for every attachment that wants a sandbox that runs. Only pods
+    /// whose network plan has such walk it.
     AttachLate,
 }
 
@@ -35,9 +36,9 @@ pub enum State {
     NetnsMounted,
     /// `lo` is up, sysctls are set, the network plan is pinned.
     NetworkReady,
-    /// Every attachment's ADD has succeeded.
+    /// Every attachment's ADD has succeeded, but for the late ones.
     CniConfigured,
-    /// The sandbox runs.
+    /// The sandbox runs, and its late networks are attached.
     Started,
 }
 
@@ -83,12 +84,13 @@ impl Step {
     /// How long its effect lives.
     pub fn lifetime(self) -> Lifetime {
         match self {
-            Step::ConfigureCni => Lifetime::OnDisk,
+            Step::ConfigureCni | Step::AttachLate => Lifetime::OnDisk,
             _ => Lifetime::UntilReboot,
         }
     }
 
-    /// The state that holds once it is done.
+    /// The state that it leads to. Of a pod that has late attachments Start
+    /// leads only half of the way: see [`Pod::state`](crate::pod::Pod::state).
     pub fn state(self) -> State {
         match self {
             Step::Create => State::Created,
@@ -102,12 +104,13 @@ impl Step {
     /// Whether its debts may be outlived or forgiven: the network's may, a
     /// sandbox process that may be alive never (design, section 3, rule 7).
     pub fn is_network(self) -> bool {
-        self <= Step::ConfigureCni
+        self != Step::Start
     }
 }
 
 impl NetworkMode {
-    /// The steps that a pod of this mode walks.
+    /// The steps that a pod of this mode walks, if it has no late attachment:
+    /// [`Pod::ladder`](crate::pod::Pod::ladder) knows.
     pub fn ladder(&self) -> &'static [Step] {
         match self {
             NetworkMode::Cni | NetworkMode::None => &[

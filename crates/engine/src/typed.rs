@@ -52,9 +52,9 @@ states! {
     NetnsMounted,
     /// The namespace is ready to be configured.
     NetworkReady,
-    /// Every attachment's ADD has succeeded.
+    /// Every attachment's ADD has succeeded, but for the late ones.
     CniConfigured,
-    /// The sandbox runs.
+    /// The sandbox runs, and its late networks are attached.
     Started,
     /// Everything but the file is undone. No way leads up again.
     Stopped
@@ -140,7 +140,7 @@ impl Pod<NetnsMounted> {
 }
 
 impl Pod<NetworkReady> {
-    /// ADD for every attachment.
+    /// ADD for every attachment that is not late.
     ///
     /// # Errors
     /// When it failed.
@@ -150,11 +150,12 @@ impl Pod<NetworkReady> {
 }
 
 impl Pod<CniConfigured> {
-    /// Starts the sandbox.
+    /// Starts the sandbox, and attaches the networks that want one that runs:
+    /// a pod is not Started before that.
     ///
     /// # Errors
-    /// When it failed.
+    /// When one of the two failed.
     pub async fn start(self) -> Result<Pod<Started>, EngineError> {
-        self.climb(Step::Start).await
+        self.climb(Step::AttachLate).await
     }
 }

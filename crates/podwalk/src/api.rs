@@ -321,7 +321,7 @@ fn sandbox(pod: &Pod) -> Option<SandboxDetail> {
 }
 
 fn steps(pod: &Pod) -> Vec<StepDetail> {
-    let ladder = pod.spec.network.ladder().iter();
+    let ladder = pod.ladder().iter();
     let detail = |step: &Step| {
         let slot = pod.slot(*step);
         StepDetail {

@@ -62,6 +62,29 @@ pub struct Cni {
     pub plugin_seconds: u64,
     /// How long all of a pod's plugins may take together, seconds.
     pub step_seconds: u64,
+    /// Networks by name, where something is said of one.
+    pub networks: BTreeMap<String, Network>,
+}
+
+/// What is said of one network: of all its attachments, or of those of one
+/// handler's pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// When it is attached.
+    pub attach: Option<Attach>,
+}
+
+/// When a network is attached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attach {
+    /// Before the sandbox starts, which then finds it.
+    #[default]
+    BeforeStart,
+    /// When the sandbox runs; the pod is ready after it. Not for the default
+    /// network.
+    AfterStart,
 }
 
 /// The runtime handlers.
@@ -108,6 +131,9 @@ pub struct Handler {
     pub cgroup_parent: Option<String>,
     /// What pods get that ask for the runtime's default seccomp profile.
     pub seccomp: DefaultSeccomp,
+    /// Networks by name, for the pods of this handler: this goes before what
+    /// is said under `cni.networks`.
+    pub networks: BTreeMap<String, Network>,
 }
 
 /// How a handler's program is talked to.
@@ -244,6 +270,7 @@ impl Default for Cni {
             exclusive_networks: Vec::new(),
             plugin_seconds: 30,
             step_seconds: 60,
+            networks: BTreeMap::new(),
         }
     }
 }

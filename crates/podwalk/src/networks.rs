@@ -17,14 +17,21 @@ use podwalk_engine::id::PodId;
 use podwalk_engine::pod::{Pod, Status};
 use podwalk_engine::record::PlannedAttachment;
 use podwalk_engine::spec::{PodSpec, Protocol};
-use podwalk_engine::step::{NetworkMode, Step};
+use podwalk_engine::step::NetworkMode;
 use serde_json::{Map, Value};
+
+use crate::config::Attach;
+
+mod order;
+
+pub use order::Order;
 
 /// The loaded conflists, and the runtime that uses them.
 pub struct Networks {
     cni: Arc<Runtime>,
     loaded: RwLock<Arc<Loaded>>,
     directory: PathBuf,
+    order: Order,
 }
 
 impl Networks {
@@ -34,13 +41,21 @@ impl Networks {
             cni: cni.into(),
             loaded: RwLock::new(Arc::new(loaded)),
             directory,
+            order: Order::default(),
         }
     }
 
     /// The conflists of another directory, for the same runtime: one that knows all attachments.
     #[must_use]
     pub fn beside(&self, loaded: Loaded, directory: PathBuf) -> Self {
-        Self::new(self.cni.clone(), loaded, directory)
+        Self::new(self.cni.clone(), loaded, directory).in_order(self.order.clone())
+    }
+
+    /// The same, with networks that are attached when the sandbox runs.
+    #[must_use]
+    pub fn in_order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
     }
 
     /// The CNI runtime.
@@ -56,9 +71,10 @@ impl Networks {
     /// Takes over the attachments of an earlier process, so that CHECK is
     /// allowed for them and a second ADD is not.
     pub fn adopt<'a>(&self, pods: impl Iterator<Item = &'a Pod>) {
-        let attached = pods.filter(|pod| pod.status(Step::ConfigureCni) == Status::Done);
-        for pod in attached {
-            for planned in &pod.plan {
+        for pod in pods {
+            let is_attached =
+                |planned: &&PlannedAttachment| pod.status(planned.step()) == Status::Done;
+            for planned in pod.plan.iter().filter(is_attached) {
                 let attachment = Attachment::new(pod.id.to_string(), planned.interface.clone());
                 self.cni.adopt(attachment.id());
             }
@@ -80,11 +96,13 @@ impl Networks {
         current.clone()
     }
 
-    /// The attachments of a pod, the default network's first.
+    /// The attachments of a pod: the default network's first, and last those
+    /// that are attached when the sandbox runs.
     ///
     /// # Errors
-    /// When a network that it needs is not there, or what it asks for is not
-    /// allowed.
+    /// When a network that it needs is not there, what it asks for is not
+    /// allowed, or the default network is not to be attached before the
+    /// sandbox starts.
     pub fn plan(&self, spec: &PodSpec) -> Result<Vec<PlannedAttachment>, StepError> {
         if spec.network != NetworkMode::Cni {
             return Ok(Vec::new());
@@ -106,7 +124,42 @@ impl Networks {
             let offer = request.capability_args;
             plan.push(planned(spec, network, name, offer, request.config_args));
         }
+        self.put_in_order(spec, &mut plan)?;
         Ok(plan)
+    }
+
+    /// Names are given before, so that an interface is called as the pod asked
+    /// whenever it comes.
+    fn put_in_order(
+        &self,
+        spec: &PodSpec,
+        plan: &mut [PlannedAttachment],
+    ) -> Result<(), StepError> {
+        let handler = &spec.runtime_handler;
+        let first = plan.first().map(|planned| planned.network.clone());
+        for planned in plan.iter_mut().skip(1) {
+            planned.late = self.order.attach(handler, &planned.network) == Attach::AfterStart;
+        }
+        plan.sort_by_key(|planned| planned.late);
+        match first {
+            Some(first) if self.order.attach(handler, &first) == Attach::AfterStart => {
+                Err(self.late_default(handler, &first))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn late_default(&self, handler: &str, network: &str) -> StepError {
+        let key = self.order.key(handler, network).unwrap_or_default();
+        let message = format!(
+            "network '{network}' is the default network, which is attached before the sandbox \
+             starts, and {key} = 'after-start' says otherwise"
+        );
+        StepError::new(ErrorKind::Environment, message).remedy(format!(
+            "take {key} out of the configuration and restart the daemon, or let another conflist \
+             in {} be the first",
+            self.directory.display()
+        ))
     }
 
     /// The network that every pod is attached to.
@@ -220,6 +273,7 @@ fn planned(
         arguments: arguments(spec),
         capability_arguments: Value::Object(capability_arguments).to_string(),
         configuration_arguments: Value::Object(configuration_arguments).to_string(),
+        late: false,
     }
 }
 

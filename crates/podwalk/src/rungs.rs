@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 use crate::handlers::Handlers;
 use crate::networks::Networks;
 
+mod attach;
+mod attach_late;
 mod configure_cni;
 mod create;
 mod mount_netns;
@@ -76,6 +78,7 @@ impl Host {
             ready_network: Arc::new(ready_network::ReadyNetworkRung(self.clone())),
             configure_cni: Arc::new(configure_cni::ConfigureCniRung(self.clone())),
             start: Arc::new(start::StartRung(self.clone())),
+            attach_late: Arc::new(attach_late::AttachLateRung(self.clone())),
         }
     }
 

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, LogFormat};
 use crate::handlers::Handlers;
-use crate::networks::Networks;
+use crate::networks::{Networks, Order};
 use crate::quarantine::{Places, Quarantine};
 use crate::rungs::{Host, Watched};
 use crate::server::{Served, routes};
@@ -319,7 +319,7 @@ fn adapters(
     let loaded = ConfigDir::new(&config.cni.conf_dir).load();
     let directory = config.cni.conf_dir.clone();
     let cni = podwalk_cni::Runtime::new(options);
-    let networks = Networks::new(cni, loaded, directory);
+    let networks = Networks::new(cni, loaded, directory).in_order(Order::of(config));
     Ok(Host {
         handler_networks: Arc::new(conflists::of_handlers(config, &networks)),
         networks: Arc::new(networks),

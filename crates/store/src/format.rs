@@ -12,9 +12,10 @@ use podwalk_engine::record::{Entry, Record};
 
 mod codec;
 mod v1;
+mod v2;
 
 /// The version that this build writes.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// The envelope in front of every payload, bytes.
 pub const ENVELOPE_BYTES: usize = 70;
 /// The largest record, envelope included, bytes.
@@ -125,7 +126,7 @@ pub fn encode(entry: Entry) -> Result<Vec<u8>, TooLarge> {
         _ => RECORD_LIMIT,
     };
     let mut bytes = open_envelope(RECORD_MAGIC, entry.pod, entry.sequence, &entry.stamp);
-    codec::write(&v1::freeze_record(entry.record), &mut bytes);
+    codec::write(&v2::freeze_record(entry.record), &mut bytes);
     seal(bytes, limit)
 }
 
@@ -136,7 +137,7 @@ pub fn encode(entry: Entry) -> Result<Vec<u8>, TooLarge> {
 pub fn encode_obituary(obituary: Obituary) -> Result<Vec<u8>, TooLarge> {
     let pod = &obituary.pod;
     let mut bytes = open_envelope(OBITUARY_MAGIC, pod.id, pod.next_sequence, &pod.last);
-    codec::write(&v1::freeze_obituary(obituary), &mut bytes);
+    codec::write(&v2::freeze_obituary(obituary), &mut bytes);
     seal(bytes, SNAPSHOT_LIMIT)
 }
 
@@ -148,7 +149,8 @@ pub fn encode_obituary(obituary: Obituary) -> Result<Vec<u8>, TooLarge> {
 pub fn decode(bytes: &[u8]) -> Result<Entry, DecodeError> {
     let envelope = open(bytes, RECORD_MAGIC)?;
     let record = match envelope.version {
-        1 => v1::thaw_record(codec::read(envelope.payload)?),
+        1 => v2::thaw_record(codec::read::<v1::records::Record>(envelope.payload)?.into()),
+        2 => v2::thaw_record(codec::read(envelope.payload)?),
         other => return Err(unknown_version(other)),
     };
     Ok(Entry {
@@ -166,7 +168,11 @@ pub fn decode(bytes: &[u8]) -> Result<Entry, DecodeError> {
 pub fn decode_obituary(bytes: &[u8]) -> Result<Obituary, DecodeError> {
     let envelope = open(bytes, OBITUARY_MAGIC)?;
     match envelope.version {
-        1 => Ok(v1::thaw_obituary(codec::read(envelope.payload)?)),
+        1 => {
+            let earlier = codec::read::<v1::pods::Obituary>(envelope.payload)?;
+            Ok(v2::thaw_obituary(earlier.into()))
+        }
+        2 => Ok(v2::thaw_obituary(codec::read(envelope.payload)?)),
         other => Err(unknown_version(other)),
     }
 }

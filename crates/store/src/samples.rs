@@ -93,11 +93,8 @@ pub(crate) fn folded(pod: u64, next_sequence: u64) -> Pod {
             Slot::default(),
         ],
         namespace: Some(namespace()),
-        plan: vec![planned_attachment()],
-        attachments: vec![AttachmentStatus {
-            result: Some(attachment_result()),
-            released: true,
-        }],
+        plan: plan(),
+        attachments: vec![attachment_status(), attachment_status()],
         sandbox: Some(start_output()),
         exited: Some(Exit {
             noticed: stamp(9),
@@ -212,7 +209,19 @@ fn namespace() -> NetnsIdentity {
     }
 }
 
-fn planned_attachment() -> PlannedAttachment {
+/// One attachment before the sandbox, and one after.
+fn plan() -> Vec<PlannedAttachment> {
+    vec![planned_attachment(false), planned_attachment(true)]
+}
+
+fn attachment_status() -> AttachmentStatus {
+    AttachmentStatus {
+        result: Some(attachment_result()),
+        released: true,
+    }
+}
+
+fn planned_attachment(late: bool) -> PlannedAttachment {
     PlannedAttachment {
         network: "bridge".to_owned(),
         interface: "eth0".to_owned(),
@@ -220,6 +229,7 @@ fn planned_attachment() -> PlannedAttachment {
         arguments: vec![("K8S_POD_NAME".to_owned(), "web".to_owned())],
         capability_arguments: "{}".to_owned(),
         configuration_arguments: "{\"labels\":[]}".to_owned(),
+        late,
     }
 }
 
@@ -322,10 +332,11 @@ fn outputs() -> Vec<(&'static str, Record)> {
     let mounted = MountNetnsOutput {
         namespace: namespace(),
     };
-    let ready = ReadyNetworkOutput {
-        plan: vec![planned_attachment()],
-    };
+    let ready = ReadyNetworkOutput { plan: plan() };
     let configured = ConfigureCniOutput {
+        results: vec![attachment_result()],
+    };
+    let attached = AttachLateOutput {
         results: vec![attachment_result()],
     };
     vec![
@@ -334,7 +345,7 @@ fn outputs() -> Vec<(&'static str, Record)> {
         ("done-ready-network", Output::ReadyNetwork(ready)),
         ("done-configure-cni", Output::ConfigureCni(configured)),
         ("done-start", Output::Start(start_output())),
-        ("done-attach-late", Output::AttachLate(AttachLateOutput {})),
+        ("done-attach-late", Output::AttachLate(attached)),
     ]
     .into_iter()
     .map(|(name, output)| (name, Record::Done(output)))

@@ -96,7 +96,7 @@ fn namespace() -> impl Strategy<Value = NetnsIdentity> + Clone {
 }
 
 fn attachment() -> BoxedStrategy<PlannedAttachment> {
-    let arguments = (vec((text(), text()), 0..3), text(), text());
+    let arguments = (vec((text(), text()), 0..3), text(), text(), any::<bool>());
     let fields = (text(), text(), vec(any::<u8>(), 0..40), arguments);
     fields
         .prop_map(
@@ -107,6 +107,7 @@ fn attachment() -> BoxedStrategy<PlannedAttachment> {
                 arguments: arguments.0,
                 capability_arguments: arguments.1,
                 configuration_arguments: arguments.2,
+                late: arguments.3,
             },
         )
         .boxed()
@@ -163,9 +164,11 @@ fn output() -> BoxedStrategy<Output> {
         Just(Output::Create(CreateOutput {})),
         namespace().prop_map(|namespace| Output::MountNetns(MountNetnsOutput { namespace })),
         vec(attachment(), 0..3).prop_map(|plan| Output::ReadyNetwork(ReadyNetworkOutput { plan })),
-        results.prop_map(|results| Output::ConfigureCni(ConfigureCniOutput { results })),
+        results
+            .clone()
+            .prop_map(|results| Output::ConfigureCni(ConfigureCniOutput { results })),
         start_output().prop_map(Output::Start),
-        Just(Output::AttachLate(AttachLateOutput {})),
+        results.prop_map(|results| Output::AttachLate(AttachLateOutput { results })),
     ]
     .boxed()
 }

@@ -1,7 +1,8 @@
-//! The bytes of version 1, pinned: one file per kind of record.
+//! The bytes of every version, pinned: one file per kind of record.
 //!
-//! They were written by the first release and are read by every later one.
-//! While the format is not released, `PODWALK_WRITE_GOLDEN=1` writes them anew.
+//! They were written by the first release of their version and are read by every
+//! later one. While a version is not released, `PODWALK_WRITE_GOLDEN=1` writes
+//! its files anew.
 
 #![allow(
     clippy::expect_used,
@@ -12,7 +13,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use podwalk_engine::record::Record;
+use podwalk_engine::pod::Pod;
+use podwalk_engine::record::{Output, Record};
 use podwalk_store::format;
 
 #[path = "../src/samples.rs"]
@@ -38,14 +40,37 @@ fn from_hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The golden bytes of that name.
+/// The golden bytes of that name, of the version that is written.
 fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
-    let path = directory().join(format!("v1-{name}.hex"));
+    let version = format::FORMAT_VERSION;
     if std::env::var_os("PODWALK_WRITE_GOLDEN").is_some() {
+        let path = directory().join(format!("v{version}-{name}.hex"));
         fs::create_dir_all(directory()).expect("the directory of golden files");
-        fs::write(&path, to_hex(bytes)).expect("a golden file");
+        fs::write(path, to_hex(bytes)).expect("a golden file");
     }
+    golden_of(version, name)
+}
+
+/// The golden bytes of that name and version.
+fn golden_of(version: u16, name: &str) -> Vec<u8> {
+    let path = directory().join(format!("v{version}-{name}.hex"));
     from_hex(&fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}")))
+}
+
+/// A record as version 1 could say it: it knew no late attachments.
+fn as_of_version_1(mut record: Record) -> Record {
+    match &mut record {
+        Record::Done(Output::ReadyNetwork(output)) => output.plan.retain(|planned| !planned.late),
+        Record::Done(Output::AttachLate(output)) => output.results.clear(),
+        Record::Snapshot(pod) => without_late(pod),
+        _ => {}
+    }
+    record
+}
+
+fn without_late(pod: &mut Pod) {
+    pod.plan.retain(|planned| !planned.late);
+    pod.attachments.truncate(pod.plan.len());
 }
 
 #[test]
@@ -76,13 +101,37 @@ fn an_obituary_is_written_and_read_as_it_was_released() {
     assert_eq!(format::decode_obituary(&golden), Ok(obituary));
 }
 
+#[test]
+fn every_record_of_version_1_is_read_as_it_was_released() {
+    for (name, record) in samples::every_record() {
+        let entry = samples::entry(1, 2, as_of_version_1(record));
+        assert_eq!(
+            format::decode(&golden_of(1, name)),
+            Ok(entry),
+            "{name} is read differently"
+        );
+    }
+    let mut obituary = samples::obituary(1, 3);
+    without_late(&mut obituary.pod);
+    assert_eq!(
+        format::decode_obituary(&golden_of(1, "obituary")),
+        Ok(obituary)
+    );
+}
+
 /// A golden file without a sample would pin nothing.
 #[test]
 fn every_golden_file_has_its_sample() {
-    let mut expected: Vec<String> = samples::every_record()
-        .iter()
-        .map(|(name, _)| format!("v1-{name}.hex"))
-        .chain(["v1-obituary.hex".to_owned()])
+    let samples = samples::every_record();
+    let names = samples.iter().map(|(name, _)| *name).chain(["obituary"]);
+    let names: Vec<&str> = names.collect();
+    let versions = 1..=format::FORMAT_VERSION;
+    let mut expected: Vec<String> = versions
+        .flat_map(|version| {
+            names
+                .iter()
+                .map(move |name| format!("v{version}-{name}.hex"))
+        })
         .collect();
     expected.sort();
     let entries = fs::read_dir(directory()).expect("the directory of golden files");

@@ -54,6 +54,7 @@ fn everything() {
     let schedule = Schedule {
         setup: Setup {
             attachments: 2,
+            late: 1,
             consumes_network: true,
             restless: true,
             policy: Policy {

@@ -13,6 +13,7 @@ use anyhow::Result;
 use podwalk_testkit::scripted_plugin::{Answer, Script};
 use podwalk_tests::daemon::Config;
 use podwalk_tests::handlers::{CRUN, Handler, RUNC, RUNSC, SHIM_RUNC};
+use podwalk_tests::late::{self, Plane};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::plugins::{Plugins, write_program};
 use serde_json::json;
@@ -43,6 +44,8 @@ tables! {
     sigkill_at_some_points_with_runsc: V1, walk(RUNSC, some(4, 6));
     sigkill_at_some_points_with_a_shim: V1, walk(SHIM_RUNC, some(1, 3));
     sigkill_at_some_points_with_a_shim_on_v2: V2, walk(SHIM_RUNC, some(3, 6));
+    sigkill_at_some_points_with_a_late_network_with_crun: V1, late_walk(CRUN, some(0, 3));
+    sigkill_at_some_points_with_a_late_network_with_runc: V2, late_walk(RUNC, some(1, 6));
     sigkill_at_every_point_in_a_user_namespace_with_crun: V1, mapped(CRUN, Part(0, 1));
     sigkill_at_some_points_in_a_user_namespace_with_runc: V2, mapped(RUNC, some(3, 6));
 
@@ -70,6 +73,14 @@ fn some(first: usize, of: usize) -> Part {
 fn walk(handler: Handler, part: Part) -> Result<()> {
     let table = Table::of(handler)?;
     rows(&table, &mut Walk::of(handler), "", part)
+}
+
+/// A second network is attached when the sandbox runs.
+fn late_walk(handler: Handler, part: Part) -> Result<()> {
+    let mut config = Config::with_file(late::CONFIGURATION);
+    Plane::before(&mut config)?;
+    let table = Table::open(config, None)?;
+    rows(&table, &mut Walk::late(handler), "", part)
 }
 
 /// The points of the user namespace's helper are among the moments.

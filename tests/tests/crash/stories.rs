@@ -5,13 +5,23 @@ use podwalk_tests::ask::{Heard, call, says};
 use podwalk_tests::crash::Moment;
 use podwalk_tests::daemon::Daemon;
 use podwalk_tests::handlers::Handler;
+use podwalk_tests::late::{self, NETWORKS};
 use serde_json::{Value, json};
 
 use super::table::{PATIENCE, Story, Table, at_rest};
 
 /// Asks for the pod of all stories.
 fn start(daemon: &Daemon, handler: &str) -> Result<Heard> {
-    ask_for(daemon, handler, &json!({"metadata": {"name": "walker"}}))
+    ask_for(daemon, handler, &plain())
+}
+
+fn plain() -> Value {
+    json!({"metadata": {"name": "walker"}})
+}
+
+/// The pod of all stories, with a network that is attached when it runs.
+fn late() -> Value {
+    json!({"metadata": {"name": "walker"}, "annotations": {NETWORKS: late::NETWORK}})
 }
 
 /// The pod of all stories, in a user namespace of its own.
@@ -32,7 +42,7 @@ fn ask_for(daemon: &Daemon, handler: &str, config: &Value) -> Result<Heard> {
 /// A pod is started, stopped and removed.
 pub(super) struct Walk {
     handler: Handler,
-    mapped: bool,
+    pod: Value,
     /// How many of the three were granted.
     granted: usize,
 }
@@ -41,7 +51,7 @@ impl Walk {
     pub(super) fn of(handler: Handler) -> Self {
         Self {
             handler,
-            mapped: false,
+            pod: plain(),
             granted: 0,
         }
     }
@@ -49,7 +59,15 @@ impl Walk {
     /// The same in a user namespace.
     pub(super) fn mapped(handler: Handler) -> Self {
         Self {
-            mapped: true,
+            pod: mapped(),
+            ..Self::of(handler)
+        }
+    }
+
+    /// The same with a network that is attached when the sandbox runs.
+    pub(super) fn late(handler: Handler) -> Self {
+        Self {
+            pod: late(),
             ..Self::of(handler)
         }
     }
@@ -70,8 +88,7 @@ impl Story for Walk {
         ];
         for verb in verbs {
             let heard = match verb {
-                None if self.mapped => ask_for(daemon, self.handler.name, &mapped())?,
-                None => start(daemon, self.handler.name)?,
+                None => ask_for(daemon, self.handler.name, &self.pod)?,
                 Some((method, path)) => call(&socket, method, path, "")?,
             };
             match heard {

@@ -295,6 +295,7 @@ fn planned(bytes: usize) -> ReadyNetworkOutput {
             arguments: vec![("IgnoreUnknown".to_owned(), "1".to_owned())],
             capability_arguments: "{}".to_owned(),
             configuration_arguments: "{}".to_owned(),
+            late: false,
         }],
     }
 }

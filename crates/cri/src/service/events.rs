@@ -38,7 +38,7 @@ pub(super) fn told(
 }
 
 /// A pod on its way up is nobody's yet: it is created when it is started, and one that never was is
-/// not told to be gone. A sandbox that has exited was told to be stopped, and is not told so again
+/// not told to be gone, nor to be stopped. A sandbox that has exited was told to be stopped, and is not told so again
 /// when it is taken down. A Remove that is answered while something is owed is the end of it, for its
 /// clients.
 fn words(view: &PodView, event: &Event) -> &'static [ContainerEventType] {
@@ -51,7 +51,7 @@ fn words(view: &PodView, event: &Event) -> &'static [ContainerEventType] {
             ContainerEventType::ContainerCreatedEvent,
             ContainerEventType::ContainerStartedEvent,
         ],
-        "exited" => &[ContainerEventType::ContainerStoppedEvent],
+        "exited" if view.is_listed() => &[ContainerEventType::ContainerStoppedEvent],
         "undone" if ended_by_stop => &[ContainerEventType::ContainerStoppedEvent],
         "removed" if view.is_listed() => &[ContainerEventType::ContainerDeletedEvent],
         "answered-owing" if view.pod.outlived == Some(Goal::Remove) => {

@@ -240,9 +240,13 @@ fn tree(depth: usize, cells: &[usize], known: &[Next], path: &str, out: &mut Str
 
 /// Every shape that a pod of a mode can have, and those that it cannot.
 fn shapes(mode: &NetworkMode) -> Vec<(String, Pod, Step)> {
+    shapes_of(&Story::new(mode.clone(), 2).started().pod())
+}
+
+fn shapes_of(started: &Pod) -> Vec<(String, Pod, Step)> {
     let mut shapes = Vec::new();
-    let started = Story::new(mode.clone(), 2).started().pod();
-    for step in mode.ladder() {
+    let top = started.ladder().last().copied().unwrap_or(Step::Create);
+    for step in started.ladder() {
         let mut pod = started.clone();
         for above in Step::ALL.iter().filter(|above| *above >= step) {
             pod.slots[above.rank()] = Default::default();
@@ -253,13 +257,13 @@ fn shapes(mode: &NetworkMode) -> Vec<(String, Pod, Step)> {
         maybe.slots[step.rank()] = started.slots[step.rank()].clone();
         status(&mut maybe, Status::Maybe);
         shapes.push((format!("{step} Maybe"), maybe, *step));
-        if *step != Step::Start {
+        if *step != top {
             let mut hole = started.clone();
             status(&mut hole, Status::Never);
             shapes.push((format!("{step} Never below Done (illegal)"), hole, *step));
         }
     }
-    shapes.push(("all Done".to_owned(), started, Step::Start));
+    shapes.push(("all Done".to_owned(), started.clone(), Step::Start));
     shapes
 }
 
@@ -284,6 +288,53 @@ fn the_whole_table() {
         }
     }
     insta::assert_snapshot!(table);
+}
+
+/// What a late network adds to the table: its own rows, and those of a sandbox
+/// beside it. The lower ones are those of a pod that has none.
+#[test]
+fn the_table_of_a_pod_with_a_late_network() {
+    let started = Story::with_late(1).started().pod();
+    let mut table = String::new();
+    for goal in [Goal::Run, Goal::Stop, Goal::Remove] {
+        for (name, mut pod, frontier) in late_shapes(&started) {
+            pod.goal = goal;
+            let case = Case {
+                pod: Rc::new(pod),
+                facts: facts(),
+                frontier,
+            };
+            let mut all = Decisions::default();
+            decisions(&case, 0, &mut all);
+            writeln!(
+                table,
+                "one late network, goal {goal:?}, {name}; {frontier} may be found, and owe"
+            )
+            .unwrap();
+            tree(0, &all.cells, &all.known, "", &mut table);
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+fn late_shapes(started: &Pod) -> Vec<(String, Pod, Step)> {
+    let mut shapes = shapes_of(started);
+    shapes.retain(|(_, _, step)| *step >= Step::Start);
+    // What is found may be about the sandbox beside it.
+    for status in [Status::Never, Status::Maybe] {
+        let mut pod = started.clone();
+        pod.slots[Step::AttachLate.rank()].status = status;
+        shapes.push((format!("AttachLate {status:?}"), pod, Step::Start));
+    }
+    shapes.push(("all Done".to_owned(), started.clone(), Step::AttachLate));
+    let mut owing = started.clone();
+    owing.slots[Step::Start.rank()] = Default::default();
+    shapes.push((
+        "Start Never, AttachLate Done".to_owned(),
+        owing,
+        Step::AttachLate,
+    ));
+    shapes
 }
 
 #[test]

@@ -171,7 +171,11 @@ fn check_holders(registry: &Registry, spec: &PodSpec) -> Result<(), EngineError>
 
 fn holds_ports(pod: &Pod) -> bool {
     let on_the_way = pod.goal == Goal::Run && pod.exited.is_none();
-    on_the_way || pod.status(Step::ConfigureCni) != Status::Never
+    let attaching = [Step::ConfigureCni, Step::AttachLate];
+    on_the_way
+        || attaching
+            .iter()
+            .any(|step| pod.status(*step) != Status::Never)
 }
 
 fn held(what: String, holder: &Pod) -> EngineError {

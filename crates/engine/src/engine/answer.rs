@@ -19,6 +19,8 @@ pub(crate) enum Wanted {
     Goal(Goal),
     /// Nothing is owed any more.
     Paid,
+    /// Whether this step was taken is recorded, or the walk is at rest.
+    Known(Step),
     /// The walk has come to an end or waits, however.
     AtRest,
 }
@@ -42,10 +44,12 @@ pub(crate) fn verdict(
         return None;
     }
     match wanted {
-        Wanted::AtRest => Some(Ok(())),
+        Wanted::AtRest | Wanted::Known(_) => Some(Ok(())),
         Wanted::Running | Wanted::Reached(_) if pod.goal > Goal::Run => Some(Err(ended(pod))),
         Wanted::Running if pod.is_started() => Some(Ok(())),
-        Wanted::Running if pod.exited.is_some() => Some(Err(EngineError::Exited { id: pod.id })),
+        Wanted::Running if pod.exited.is_some() && pod.is_attached() => {
+            Some(Err(EngineError::Exited { id: pod.id }))
+        }
         Wanted::Reached(step) if reached(pod, step) => Some(Ok(())),
         Wanted::Goal(goal) if pod.outlived >= Some(goal) => Some(Ok(())),
         Wanted::Goal(goal) if owes && pod.goal >= goal => Some(Err(still_owes(pod))),
@@ -62,7 +66,7 @@ pub(crate) fn verdict(
 pub(crate) fn buried(pod: &Pod, wanted: Wanted) -> Result<(), EngineError> {
     match wanted {
         Wanted::Running | Wanted::Reached(_) => Err(ended(pod)),
-        Wanted::Goal(_) | Wanted::Paid | Wanted::AtRest => Ok(()),
+        Wanted::Goal(_) | Wanted::Paid | Wanted::Known(_) | Wanted::AtRest => Ok(()),
     }
 }
 
@@ -74,7 +78,7 @@ fn still_owes(pod: &Pod) -> EngineError {
 }
 
 fn reached(pod: &Pod, step: Step) -> bool {
-    let mut below = pod.spec.network.ladder().iter().filter(|s| **s <= step);
+    let mut below = pod.ladder().iter().filter(|s| **s <= step);
     below.all(|step| pod.status(*step) == Status::Done)
 }
 

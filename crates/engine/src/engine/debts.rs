@@ -112,7 +112,8 @@ impl Inner {
         }
         let pod = slot.pod();
         let forgiven: Vec<Owed> = pod.owed().into_iter().filter(which).collect();
-        if let Some(owed) = forgiven.iter().find(|owed| !owed.debt.step.is_network()) {
+        let refused = |owed: &&Owed| !pod.is_forgivable(owed.debt.step);
+        if let Some(owed) = forgiven.iter().find(refused) {
             return Err(EngineError::NotForgivable {
                 id: slot.id,
                 step: owed.debt.step,

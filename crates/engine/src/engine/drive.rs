@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use crate::decide::Next;
+use crate::decide::{Next, exited_too_early};
 use crate::engine::Inner;
 use crate::engine::admit::{Birth, number};
 use crate::engine::answer::{buried, verdict};
@@ -299,6 +299,10 @@ impl Inner {
         let _pen = slot.pen().await;
         let now = self.clock.now();
         let pod = slot.pod();
+        if step == Step::AttachLate && pod.exited.is_some() {
+            let failure = Failure::not_done(exited_too_early());
+            return self.record_failure(slot, &pod, step, failure).await;
+        }
         let done = Record::Done(output.clone());
         let after = match self.after(&pod, &done) {
             Ok(after) => after,
@@ -341,7 +345,19 @@ impl Inner {
         error: JournalError,
     ) -> Result<Option<Step>, JournalError> {
         let error = StepError::new(ErrorKind::Failed, error.to_string());
-        let failed = Self::failed_step(step, Failure::unknown(error));
+        self.record_failure(slot, pod, step, Failure::unknown(error))
+            .await
+    }
+
+    /// Under the pen: a step has come to its end, and counts as failed.
+    async fn record_failure(
+        &self,
+        slot: &Slot,
+        pod: &Pod,
+        step: Step,
+        failure: Failure,
+    ) -> Result<Option<Step>, JournalError> {
+        let failed = Self::failed_step(step, failure);
         let entries = number(pod.id, pod.next_sequence, self.clock.now(), [failed]);
         self.append(slot, entries, Durability::Process).await?;
         Ok(None)
@@ -372,12 +388,19 @@ impl Inner {
             return Ok(());
         }
         let undone = self.undo(pod, step, None).await;
+        let is_undone = undone.is_ok();
         let record = Self::ended_undo(step, None, undone);
         let ended = |pod: &Pod| {
             let durability = self.durability_of(slot, pod, &record);
             Some((record, durability))
         };
-        self.record(slot, ended).await.map(drop)
+        self.record(slot, ended).await?;
+        // What could not be let go beside the sandbox is tried again without it.
+        let owes_above = pod.debts.iter().any(|debt| debt.step > step);
+        if is_undone && owes_above {
+            slot.set_urgent(true);
+        }
+        Ok(())
     }
 
     async fn forget(&self, slot: &Slot) -> Result<Turn, JournalError> {

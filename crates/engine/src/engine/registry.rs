@@ -27,7 +27,7 @@ impl PodView {
     pub fn is_listed(&self) -> bool {
         let pod = &self.pod;
         match pod.goal {
-            Goal::Run => pod.is_started() || pod.exited.is_some(),
+            Goal::Run => pod.is_started() || (pod.exited.is_some() && pod.is_attached()),
             Goal::Stop => true,
             Goal::Remove if pod.outlived == Some(Goal::Remove) => false,
             Goal::Remove => {

@@ -30,6 +30,8 @@ struct Desk {
     urgent: bool,
     hold: Step,
     found: Option<(Step, Probe<Output>)>,
+    /// The last look at its sandbox could not tell whether it runs.
+    unknown: bool,
     again: Again,
     inherited: bool,
     waiters: Vec<Waiter>,
@@ -55,8 +57,7 @@ impl Desk {
 
     /// Whether it is recorded as running, and nobody knows whether it does.
     fn is_unknown(&self) -> bool {
-        let runs = self.pod.goal == Goal::Run && self.pod.is_started();
-        runs && matches!(self.found, Some((Step::Start, Probe::Unknown)))
+        self.pod.goal == Goal::Run && self.pod.is_started() && self.unknown
     }
 }
 
@@ -81,6 +82,7 @@ impl Slot {
                 urgent: false,
                 hold,
                 found: None,
+                unknown: false,
                 again: Again::default(),
                 inherited,
                 waiters: Vec::new(),
@@ -154,7 +156,11 @@ impl Slot {
     }
 
     pub(crate) fn set_found(&self, found: Option<(Step, Probe<Output>)>) {
-        self.desk().found = found;
+        let mut desk = self.desk();
+        if let Some((Step::Start, probe)) = &found {
+            desk.unknown = matches!(probe, Probe::Unknown);
+        }
+        desk.found = found;
     }
 
     /// What a probe of this step has found complete.
@@ -253,6 +259,7 @@ impl Slot {
         let unknown = desk.is_unknown();
         if unknown {
             desk.found = None;
+            desk.unknown = false;
         }
         unknown
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::decide::Next;
 use crate::engine::Inner;
 use crate::engine::admit::number;
+use crate::engine::answer::Wanted;
+use crate::engine::error::EngineError;
 use crate::engine::point;
 use crate::engine::slot::Slot;
-use crate::pod::{FoldError, Pod};
+use crate::pod::{FoldError, Pod, Status};
 use crate::ports::{Durability, JournalError};
 use crate::record::{Entry, Record};
 
@@ -60,6 +62,7 @@ impl Inner {
         point::reached("engine.append.after");
         slot.set_pod(pod.clone());
         slot.count_records(entries.len());
+        slot.answer(known);
         self.tell(&entries, &pod);
         Ok(())
     }
@@ -113,6 +116,14 @@ impl Inner {
             // Nothing is lost by a longer journal.
             Err(error) => tracing::warn!(pod = %pod.id, %error, "no snapshot was taken"),
         }
+    }
+}
+
+/// The answer for who only waits to know how a step has ended.
+fn known(pod: &Pod, wanted: Wanted) -> Option<Result<(), EngineError>> {
+    match wanted {
+        Wanted::Known(step) if pod.status(step) != Status::Maybe => Some(Ok(())),
+        _ => None,
     }
 }
 

@@ -224,3 +224,12 @@ fn every_record_has_its_word_or_is_the_journals_own_business() {
         });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"));
 }
+
+/// Whoever hears "started" may use all of the pod's networks.
+#[test]
+fn a_pod_with_late_networks_is_started_when_they_are_attached() {
+    let pod = Story::with_late(1).started().pod();
+    let word = |step| describe(&Record::Done(output_late(step, 2, 1)), &pod).map(|(word, _)| word);
+    assert_eq!(word(Step::Start), Some("sandbox-started"));
+    assert_eq!(word(Step::AttachLate), Some("started"));
+}

@@ -7,7 +7,9 @@ use crate::clock::Stamp;
 use crate::error::StepError;
 use crate::id::PodId;
 use crate::pod::{AttachmentStatus, Debt, Exit, Pod, Slot, Status};
-use crate::record::{Direction, Entry, Goal, Intent, Observation, Output, Record, StartOutput};
+use crate::record::{
+    Direction, Entry, Goal, Intent, Observation, Output, PlannedAttachment, Record, StartOutput,
+};
 use crate::step::{Lifetime, Step};
 
 /// Records that do not make a pod: it is set aside with its bytes, alone.
@@ -153,6 +155,13 @@ fn contradiction(entry: &Entry, why: &'static str) -> FoldError {
     }
 }
 
+/// Whether the default network is attached before the sandbox starts, and
+/// what is late comes after what is not.
+fn is_in_order(plan: &[PlannedAttachment]) -> bool {
+    let first_is_early = plan.first().is_none_or(|planned| !planned.late);
+    first_is_early && plan.is_sorted_by_key(|planned| planned.late)
+}
+
 impl Pod {
     /// Takes in one more record.
     ///
@@ -227,8 +236,12 @@ impl Pod {
             Intent::Create(_) => None,
             other => Some(other.clone()),
         };
-        if matches!(intent, Intent::ConfigureCni(_)) {
-            self.attachments = vec![AttachmentStatus::default(); self.plan.len()];
+        match intent {
+            Intent::ConfigureCni(_) => {
+                self.attachments = vec![AttachmentStatus::default(); self.plan.len()];
+            }
+            Intent::AttachLate(_) => self.begin_anew(Step::AttachLate),
+            _ => {}
         }
     }
 
@@ -241,20 +254,27 @@ impl Pod {
             ));
         }
         match output {
-            Output::Create(_) | Output::AttachLate(_) => {}
+            Output::Create(_) => {}
             Output::MountNetns(output) => self.namespace = Some(output.namespace),
             Output::ReadyNetwork(_) if !self.attachments.is_empty() => {
                 return Err(contradiction(entry, "the plan changes while it is in use"));
             }
-            Output::ReadyNetwork(output) => self.plan = output.plan.clone(),
-            Output::ConfigureCni(output) => {
-                if output.results.len() != self.plan.len() {
-                    return Err(contradiction(entry, "as many results as attachments"));
-                }
-                for (status, result) in self.attachments.iter_mut().zip(&output.results) {
-                    status.result = Some(result.clone());
-                }
+            Output::ReadyNetwork(output) if !is_in_order(&output.plan) => {
+                return Err(contradiction(
+                    entry,
+                    "the default network is attached before the sandbox starts, and what is late comes last in the plan",
+                ));
             }
+            Output::ReadyNetwork(output) => self.plan = output.plan.clone(),
+            Output::ConfigureCni(output) => self
+                .attach(step, &output.results)
+                .map_err(|why| contradiction(entry, why))?,
+            Output::AttachLate(_) if self.exited.is_some() => {
+                return Err(contradiction(entry, "the sandbox had exited before"));
+            }
+            Output::AttachLate(output) => self
+                .attach(step, &output.results)
+                .map_err(|why| contradiction(entry, why))?,
             Output::Start(output) => self.started(output),
         }
         let slot = &mut self.slots[step.rank()];
@@ -312,20 +332,8 @@ impl Pod {
             None => self.clear(step, stamp),
         }
         self.settle(step, attachment);
-        if step == Step::ConfigureCni {
+        if step.lifetime() == Lifetime::OnDisk {
             self.released = Some(stamp);
-        }
-    }
-
-    fn is_released(&self, step: Step, attachment: Option<u32>) -> bool {
-        let of_cni = attachment.filter(|_| step == Step::ConfigureCni);
-        let status = of_cni.and_then(|index| self.attachments.get(index as usize));
-        status.is_some_and(|status| status.released)
-    }
-
-    fn release(&mut self, attachment: u32) {
-        if let Some(status) = self.attachments.get_mut(attachment as usize) {
-            status.released = true;
         }
     }
 
@@ -357,9 +365,9 @@ impl Pod {
         };
         match step {
             Step::MountNetns => self.namespace = None,
-            Step::ConfigureCni => self.attachments.clear(),
+            Step::ConfigureCni | Step::AttachLate => self.detach(step),
             Step::Start => self.sandbox = None,
-            Step::Create | Step::ReadyNetwork | Step::AttachLate => {}
+            Step::Create | Step::ReadyNetwork => {}
         }
         let lowest_cleared = step <= Step::MountNetns;
         let above_created = &self.slots[Step::MountNetns.rank()..];
@@ -427,26 +435,17 @@ impl Pod {
             });
         }
         self.restarting = false;
-        let cni = &mut self.slots[Step::ConfigureCni.rank()];
-        let may_be_back = cni_may_be_back && cni.climbs > 0;
-        if cni.status == Status::Done || (may_be_back && cni.status == Status::Never) {
-            cni.status = Status::Maybe;
-            cni.since = Some(stamp);
+        for step in [Step::ConfigureCni, Step::AttachLate] {
+            self.bring_back(step, cni_may_be_back, stamp);
         }
-        if may_be_back {
-            self.attachments
-                .resize(self.plan.len(), AttachmentStatus::default());
-            for attachment in &mut self.attachments {
-                attachment.released = false;
-            }
-        }
-        self.debts.retain(|debt| debt.step == Step::ConfigureCni);
+        self.debts
+            .retain(|debt| debt.step.lifetime() == Lifetime::OnDisk);
         self.settle_answer();
         self.aim(Goal::Stop, crate::record::Cause::Reboot);
     }
 
     fn forgive(&mut self, step: Step, attachment: Option<u32>, stamp: Stamp) {
-        if !step.is_network() {
+        if !self.is_forgivable(step) {
             return;
         }
         match attachment {

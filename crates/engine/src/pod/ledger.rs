@@ -100,16 +100,17 @@ impl Pod {
     /// How many undos are owed: those that have failed, and the DELs that a
     /// reboot has left, tried or not.
     pub fn count_owed(&self) -> usize {
-        let is_lost = self.status(Step::MountNetns) == Status::Never;
-        if !is_lost || self.status(Step::ConfigureCni) == Status::Never {
+        if self.status(Step::MountNetns) != Status::Never {
             return self.debts.len();
         }
         let owes = |number: &u32| {
             let mut debts = self.debts.iter();
             debts.any(|debt| debt.attachment == Some(*number))
         };
-        let left = self.unreleased(Step::ConfigureCni);
-        self.debts.len() + left.iter().filter(|number| !owes(number)).count()
+        let attaching = [Step::ConfigureCni, Step::AttachLate].into_iter();
+        let may_be_there = attaching.filter(|step| self.status(*step) != Status::Never);
+        let left = may_be_there.flat_map(|step| self.unreleased(step));
+        self.debts.len() + left.filter(|number| !owes(number)).count()
     }
 
     /// The network of an attachment, in words. Its number, if the plan does

@@ -8,6 +8,7 @@ use crate::record::{Direction, Entry, Observation, Record};
 
 mod arbitrary;
 mod fold;
+mod late;
 mod walk;
 
 /// What a pod knows of what it owes.

@@ -63,6 +63,17 @@ fn explored(world: &World) -> Survey {
 /// Expects that the flaw is caught, and that the finding says one of these.
 #[track_caller]
 fn caught(flaw: &str, world: &World, due: &[&str]) -> Counterexample {
+    caught_by(flaw, world, explored, due)
+}
+
+/// The same, by this exploration.
+#[track_caller]
+pub(super) fn caught_by(
+    flaw: &str,
+    world: &World,
+    explored: fn(&World) -> Survey,
+    due: &[&str],
+) -> Counterexample {
     let survey = explored(world);
     let Some(found) = survey.found.first() else {
         panic!("{flaw}: not caught in {} runs", survey.runs);
@@ -274,6 +285,7 @@ fn deaf(late: bool) -> World {
             ready_network: deaf(parts.rungs.ready_network, late),
             configure_cni: deaf(parts.rungs.configure_cni, late),
             start: deaf(parts.rungs.start, late),
+            attach_late: deaf(parts.rungs.attach_late, late),
         },
         ..parts
     })

@@ -5,7 +5,8 @@
 //!    crash and a request at every moment.
 //! 2. `sampled`: drawn schedules of several pods. `PODWALK_SEED` begins
 //!    elsewhere, `PODWALK_PROOF_RUNS` says how many runs there are.
-//! 3. `flaws`: engines that are broken on purpose. A harness that catches
+//! 3. `late`: the same with networks that are attached when the sandbox runs.
+//! 4. `flaws`: engines that are broken on purpose. A harness that catches
 //!    nothing proves nothing.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // a test says so by panicking
@@ -19,6 +20,7 @@ use podwalk_testkit::sim::Survey;
 mod exhaustive;
 mod flaws;
 mod found;
+mod late;
 mod sampled;
 
 /// Prints what a survey has come to, adds it to the counts of the whole run, and

@@ -11,6 +11,7 @@ mod admission;
 mod debts;
 mod disk;
 mod events;
+mod late;
 mod moments;
 mod recovery;
 mod several;

@@ -94,7 +94,7 @@ fn line(pod: &Pod, debt: &Debt, now: &Stamp) -> DebtLine {
         last_try: debt.last.wall_ns,
         next_try: now.wall_ns.saturating_add(wait),
         outlived: pod.outlived.map(super::goal),
-        forgivable: debt.step.is_network(),
+        forgivable: pod.is_forgivable(debt.step),
         last_error: debt.error.to_string(),
     }
 }

@@ -18,6 +18,23 @@ fn an_unknown_key_is_refused_with_its_line() {
 }
 
 #[test]
+fn when_a_network_is_attached_is_said_by_network_and_by_handler() {
+    let text = "[cni.networks.blue]\nattach = 'after-start'\n\
+                [runtime.handlers.crun.networks.blue]\nattach = 'before-start'\n";
+    let config = Config::parse(text).unwrap();
+    assert_eq!(config.cni.networks["blue"].attach, Some(Attach::AfterStart));
+    let handler = &config.runtime.handlers["crun"];
+    assert_eq!(handler.networks["blue"].attach, Some(Attach::BeforeStart));
+
+    let text = Config::parse("[cni.networks.blue]\nattach = 'late'\n").unwrap_err();
+    let text = text.to_string();
+    assert!(
+        text.contains("line 2") && text.contains("after-start"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_duplicate_key_is_refused() {
     let error = Config::parse("shutdown_seconds = 1\nshutdown_seconds = 2\n").unwrap_err();
     assert!(format!("{error:#}").contains("duplicate key"), "{error:#}");

@@ -47,6 +47,78 @@ fn asking_for(annotation: &str) -> PodSpec {
     }
 }
 
+fn ordered(configuration: &str) -> (tempfile::TempDir, Networks) {
+    let (directory, networks) = networks();
+    let config = crate::config::Config::parse(configuration).unwrap();
+    (directory, networks.in_order(Order::of(&config)))
+}
+
+/// Network, interface, and whether it is late.
+fn told(plan: &[PlannedAttachment]) -> Vec<(&str, &str, bool)> {
+    plan.iter()
+        .map(|one| (one.network.as_str(), one.interface.as_str(), one.late))
+        .collect()
+}
+
+#[test]
+fn late_networks_come_last_and_keep_their_interfaces() {
+    let (_directory, networks) = ordered("[cni.networks.b]\nattach = 'after-start'\n");
+    let plan = networks.plan(&asking_for("b,c")).unwrap();
+    let expected = [
+        ("a", "eth0", false),
+        ("c", "net2", false),
+        ("b", "net1", true),
+    ];
+    assert_eq!(told(&plan), expected);
+}
+
+#[test]
+fn a_handler_s_word_goes_before_the_network_s() {
+    let text = "[runtime]\ndefault = 'runc'\n\
+                [runtime.handlers.runc.networks.b]\nattach = 'after-start'\n\
+                [runtime.handlers.crun.networks.c]\nattach = 'before-start'\n\
+                [cni.networks.c]\nattach = 'after-start'\n";
+    let (_directory, networks) = ordered(text);
+    for (handler, late) in [
+        ("runc", vec!["b", "c"]),
+        // The default handler, by no name.
+        ("", vec!["b", "c"]),
+        ("crun", vec![]),
+        ("youki", vec!["c"]),
+    ] {
+        let mut spec = asking_for("b,c");
+        spec.runtime_handler = handler.to_owned();
+        let plan = networks.plan(&spec).unwrap();
+        let found: Vec<_> = plan.iter().filter(|planned| planned.late).collect();
+        let names: Vec<_> = found.iter().map(|one| one.network.as_str()).collect();
+        assert_eq!(names, late, "{handler}");
+    }
+}
+
+#[test]
+fn the_default_network_is_not_attached_late() {
+    for (text, key) in [
+        (
+            "[cni.networks.a]\nattach = 'after-start'\n",
+            "cni.networks.a.attach",
+        ),
+        (
+            "[runtime.handlers.crun.networks.a]\nattach = 'after-start'\n",
+            "runtime.handlers.crun.networks.a.attach",
+        ),
+    ] {
+        let (_directory, networks) = ordered(text);
+        let error = networks.plan(&spec()).unwrap_err().to_string();
+        assert!(
+            error.contains("network 'a'") && error.contains(key),
+            "{error}"
+        );
+    }
+    let (_directory, networks) =
+        ordered("[runtime.handlers.runc.networks.a]\nattach = 'after-start'\n");
+    assert!(networks.plan(&spec()).is_ok(), "another handler's word");
+}
+
 #[test]
 fn the_first_conflist_is_the_default_network() {
     let (_directory, networks) = networks();
@@ -177,6 +249,7 @@ fn a_damaged_pin_is_an_error_that_names_the_pod() {
         arguments: Vec::new(),
         capability_arguments: "{}".to_owned(),
         configuration_arguments: "{}".to_owned(),
+        late: false,
     };
     let error = Pinned::read(id, &planned, None).err().unwrap();
     assert!(error.to_string().contains(&id.to_string()), "{error}");

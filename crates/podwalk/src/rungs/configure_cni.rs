@@ -1,120 +1,18 @@
-//! ConfigureCni: ADD for every attachment, in order. Undo: DEL, one by one.
+//! ConfigureCni: ADD for every attachment that is not late, in order. Undo:
+//! DEL, one by one.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use podwalk_cni::{ParsedResult, SpecVersion};
 use podwalk_engine::error::StepError;
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, ConfigureCni, Failure, Probe, Rung};
-use podwalk_engine::record::{
-    AttachmentResult, ConfigureCniIntent, ConfigureCniOutput, PlannedAttachment,
-};
-use podwalk_netns::Scope;
+use podwalk_engine::record::{ConfigureCniIntent, ConfigureCniOutput};
+use podwalk_engine::step::Step;
 
-use super::{Host, blocking, expect_namespace, of_netns, present_namespace};
-use crate::networks::{Pinned, of_cni};
-
-/// How long a plugin that has outlived its daemon, or its deadline, may go on before it is killed.
-/// One that is killed between two writes leaves what no DEL finds: host-local makes the file of an
-/// address and then writes into it whose it is.
-const GRACE: Duration = Duration::from_millis(500);
+use super::Host;
+use super::attach::GRACE;
 
 pub(super) struct ConfigureCniRung(pub(super) Host);
-
-impl ConfigureCniRung {
-    async fn add_all(&self, pod: &Pod) -> Result<ConfigureCniOutput, Failure> {
-        if pod.plan.is_empty() {
-            return Ok(ConfigureCniOutput::default());
-        }
-        let netns = expect_namespace(pod).await.map_err(Failure::not_done)?;
-        let mut results = Vec::new();
-        for (index, planned) in (0..).zip(&pod.plan) {
-            let added = self.add(pod, planned, &netns).await;
-            results.push(added.map_err(|failure| failure.of_attachment(index))?);
-        }
-        Ok(ConfigureCniOutput { results })
-    }
-
-    async fn add(
-        &self,
-        pod: &Pod,
-        planned: &PlannedAttachment,
-        netns: &Path,
-    ) -> Result<AttachmentResult, Failure> {
-        let pinned = Pinned::read(pod.id, planned, Some(netns)).map_err(Failure::not_done)?;
-        let added = self
-            .0
-            .networks
-            .cni()
-            .add(&pinned.conflist, &pinned.attachment)
-            .await;
-        let result = added.map_err(|error| match error.outcome_unknown() {
-            true => Failure::unknown(of_cni(&error)),
-            false => Failure::not_done(of_cni(&error)),
-        })?;
-        let link_local = link_local(netns.to_owned(), planned.interface.clone())
-            .await
-            .map_err(Failure::unknown)?;
-        Ok(AttachmentResult {
-            result: String::from_utf8_lossy(&result.bytes).into_owned(),
-            link_local,
-        })
-    }
-
-    async fn delete(&self, pod: &Pod, attachment: u32) -> Result<(), StepError> {
-        let index = attachment as usize;
-        let Some(planned) = pod.plan.get(index) else {
-            return Ok(());
-        };
-        let netns = present_namespace(pod).await?;
-        let pinned = Pinned::read(pod.id, planned, netns.as_deref())?;
-        let result = pod.attachments.get(index).and_then(|a| a.result.as_ref());
-        let result = result.map(|result| result.result.as_bytes());
-        if let (Some(netns), Some(result)) = (&netns, result) {
-            self.give_back(pod, planned, netns, result).await;
-        }
-        let cni = self.0.networks.cni();
-        cni.del(&pinned.conflist, &pinned.attachment, result)
-            .await
-            .map_err(|error| of_cni(&error))
-    }
-}
-
-impl ConfigureCniRung {
-    /// A sandbox may have taken the addresses away, and plugins read them off the interface to find
-    /// their rules (bridge with `ipMasq`): then DEL would succeed and leave those. It runs even if
-    /// they cannot be given back.
-    async fn give_back(&self, pod: &Pod, planned: &PlannedAttachment, netns: &Path, result: &[u8]) {
-        let runtime = self.0.handlers.of(pod);
-        if !runtime.is_ok_and(|runtime| runtime.handler().consumes_network) {
-            return;
-        }
-        let Ok(result) = ParsedResult::parse(result, SpecVersion::NEWEST) else {
-            return;
-        };
-        let interface = planned.interface.clone();
-        let addresses = result.addresses_of(&interface);
-        let addresses: Vec<_> = addresses.map(|one| (one.address, one.prefix)).collect();
-        let path = netns.to_owned();
-        let given = move || podwalk_netns::give_addresses(&path, &interface, &addresses);
-        let given = self.0.effect(pod, given).await;
-        if let Err(error) = given.and_then(|given| given.map_err(of_netns)) {
-            tracing::warn!(pod = %pod.id, %error, "what the sandbox took is not given back");
-        }
-    }
-}
-
-/// The interface's `fe80::` address, which no result tells.
-async fn link_local(netns: PathBuf, interface: String) -> Result<Option<(String, u8)>, StepError> {
-    let links = blocking(move || podwalk_netns::links(&netns))
-        .await?
-        .map_err(of_netns)?;
-    let link = links.into_iter().find(|link| link.name == interface);
-    let addresses = link.into_iter().flat_map(|link| link.addresses);
-    let mut local = addresses.filter(|a| a.address.is_ipv6() && a.scope == Scope::Link);
-    Ok(local.next().map(|a| (a.address.to_string(), a.prefix)))
-}
 
 impl Rung for ConfigureCniRung {
     type Step = ConfigureCni;
@@ -145,7 +43,10 @@ impl Rung for ConfigureCniRung {
         pod: &'a Pod,
         _intent: &'a ConfigureCniIntent,
     ) -> BoxFuture<'a, Result<ConfigureCniOutput, Failure>> {
-        Box::pin(self.add_all(pod))
+        Box::pin(async move {
+            let results = self.0.attach(pod, Step::ConfigureCni).await?;
+            Ok(ConfigureCniOutput { results })
+        })
     }
 
     fn undo<'a>(
@@ -155,7 +56,7 @@ impl Rung for ConfigureCniRung {
     ) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(async move {
             match attachment {
-                Some(attachment) => self.delete(pod, attachment).await,
+                Some(attachment) => self.0.detach(pod, attachment).await,
                 // All is let go: the place of its processes goes too.
                 None => self.0.quiet(pod).await,
             }

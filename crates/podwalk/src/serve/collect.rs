@@ -53,7 +53,9 @@ fn attached(engine: &Engine, network: &str) -> Vec<AttachmentId> {
     let views = engine.list().into_iter();
     let pods = views.filter(|view| {
         let on_the_way = view.pod.status(Step::ReadyNetwork) != Status::Never;
-        on_the_way || view.pod.status(Step::ConfigureCni) != Status::Never
+        let attaching = [Step::ConfigureCni, Step::AttachLate];
+        let may_be = |step: &Step| view.pod.status(*step) != Status::Never;
+        on_the_way || attaching.iter().any(may_be)
     });
     let planned = pods.flat_map(|view| {
         let id = view.pod.id.to_string();

@@ -68,6 +68,7 @@ fn planned(network: &str, interface: &str) -> PlannedAttachment {
         arguments: Vec::new(),
         capability_arguments: "{}".to_owned(),
         configuration_arguments: "{}".to_owned(),
+        late: false,
     }
 }
 

@@ -3,25 +3,21 @@
 //! Fields and variants are never reordered, added or taken away here. A change
 //! to a live type does not compile until its frozen mirror has been thought
 //! about: every conversion below names each field and each variant, in both
-//! directions. Then either the mirror maps it (what version 1 cannot say gets
-//! a default), or there is a version 2 with a `From` of this one.
+//! directions. Then there is a next version with a `From` of this one, and what
+//! it has replaced is only read here, by a layout without conversions; what it
+//! has not replaced is part of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use podwalk_engine::{pod, record};
-
-mod common;
-mod pods;
-mod records;
-mod specs;
-mod steps;
-
-use pods::Obituary;
-pub(super) use records::Record;
+pub(super) mod common;
+pub(super) mod pods;
+pub(super) mod records;
+pub(super) mod specs;
+pub(super) mod steps;
 
 /// A layout that is frozen, and the live type it stands for.
-trait Frozen: Sized {
+pub(super) trait Frozen: Sized {
     /// The engine's type.
     type Live;
 
@@ -30,26 +26,6 @@ trait Frozen: Sized {
 
     /// The live value as it was read.
     fn thaw(self) -> Self::Live;
-}
-
-/// A record as it is written.
-pub(super) fn freeze_record(live: record::Record) -> Record {
-    Record::freeze(live)
-}
-
-/// A record as it was read.
-pub(super) fn thaw_record(frozen: Record) -> record::Record {
-    frozen.thaw()
-}
-
-/// An obituary as it is written.
-pub(super) fn freeze_obituary(live: pod::Obituary) -> Obituary {
-    Obituary::freeze(live)
-}
-
-/// An obituary as it was read.
-pub(super) fn thaw_obituary(frozen: Obituary) -> pod::Obituary {
-    frozen.thaw()
 }
 
 /// Declares a frozen struct and both conversions, field by field.
@@ -110,7 +86,7 @@ macro_rules! frozen_enum {
     )*};
 }
 
-use {frozen_enum, frozen_struct};
+pub(super) use {frozen_enum, frozen_struct};
 
 /// Types whose layout bincode fixes for good.
 macro_rules! frozen_as_they_are {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use std::convert::Infallible;
 
-use podwalk_engine::record::{Cause, CreateIntent, Goal, Intent};
+use podwalk_engine::record::{Cause, CreateIntent, Goal, Intent, Record};
 use proptest::prelude::*;
 
 use super::*;
@@ -58,6 +58,37 @@ fn reason(scan: &Scan) -> &str {
     reason
 }
 
+/// A pod that an earlier release has started: it is read, and goes on in the
+/// format of today.
+#[test]
+fn a_walk_in_version_1_is_read_to_its_end() {
+    let bytes = |line: &str| -> Vec<u8> {
+        let digits = (0..line.len()).step_by(2);
+        digits
+            .map(|at| u8::from_str_radix(&line[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    let walk = include_str!("../../tests/golden-walk/v1.hex").lines();
+    let mut pairs: Vec<_> = (0..)
+        .zip(walk)
+        .map(|(sequence, line)| raw_record(pod_id(1), sequence, &bytes(line)))
+        .collect();
+    let stop = Record::Goal {
+        goal: Goal::Stop,
+        cause: Cause::Request,
+    };
+    let next = u64::try_from(pairs.len()).unwrap();
+    pairs.push(record(entry(1, next, stop)));
+    let found = scanned(pairs);
+    let [(pod, entries)] = found.replay.pods.as_slice() else {
+        panic!("one pod is read: {:?}", found.replay.quarantined);
+    };
+    assert_eq!((*pod, entries.len()), (pod_id(1), 12));
+    let pod = podwalk_engine::pod::fold(entries).unwrap();
+    assert_eq!((pod.goal, pod.is_started()), (Goal::Stop, true));
+    assert!(!pod.has_late() && pod.plan.len() == 1);
+}
+
 #[test]
 fn pods_are_told_apart_and_their_records_are_in_order() {
     let large = sized(1, 1, 9_000);
@@ -108,13 +139,13 @@ fn a_flipped_bit_and_a_newer_version_are_told_apart() {
 
     let bytes = newer(&format::encode(note(1, 1)).unwrap());
     let found = scanned([record(note(1, 0)), raw_record(pod_id(1), 1, &bytes)]);
-    assert!(reason(&found).starts_with("record 1: the format version is 2"));
+    assert!(reason(&found).starts_with("record 1: the format version is 3"));
 }
 
-/// The same record as a release with format version 2 would write it.
+/// The same record as a release with format version 3 would write it.
 fn newer(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    bytes[4] = 2;
+    bytes[4] = 3;
     let head = crc32c::crc32c(&bytes[..66]);
     let checksum = crc32c::crc32c_append(head, &bytes[70..]);
     bytes[66..70].copy_from_slice(&checksum.to_le_bytes());

@@ -9,10 +9,11 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::id::{BootId, PodId};
 use podwalk_engine::pod::{Obituary, Pod, fold};
 use podwalk_engine::record::{
-    AttachmentResult, Cause, ConfigureCniIntent, ConfigureCniOutput, CreateIntent, CreateOutput,
-    Direction, Entry, Goal, Intent, MountNetnsIntent, MountNetnsOutput, NetnsIdentity, Observation,
-    Outcome, Output, PlannedAttachment, ProcessIdentity, ReadyNetworkIntent, ReadyNetworkOutput,
-    Record, StartIntent, StartOutput,
+    AttachLateIntent, AttachLateOutput, AttachmentResult, Cause, ConfigureCniIntent,
+    ConfigureCniOutput, CreateIntent, CreateOutput, Direction, Entry, Goal, Intent,
+    MountNetnsIntent, MountNetnsOutput, NetnsIdentity, Observation, Outcome, Output,
+    PlannedAttachment, ProcessIdentity, ReadyNetworkIntent, ReadyNetworkOutput, Record,
+    StartIntent, StartOutput,
 };
 use podwalk_engine::step::Step;
 
@@ -187,7 +188,11 @@ fn candidates(pod: &Pod) -> Vec<Record> {
             records.push(Record::Failed {
                 step,
                 direction,
-                attachment: (step == Step::ConfigureCni).then_some(0),
+                attachment: match step {
+                    Step::ConfigureCni => Some(0),
+                    Step::AttachLate => Some(1),
+                    _ => None,
+                },
                 outcome: Outcome::Unknown,
                 error: StepError::new(ErrorKind::Failed, "no").remedy("try again"),
             });
@@ -230,7 +235,8 @@ fn intent(step: Step) -> Option<Intent> {
             consumes_network: false,
             network: None,
         })),
-        Step::Create | Step::AttachLate => None,
+        Step::AttachLate => Some(Intent::AttachLate(AttachLateIntent {})),
+        Step::Create => None,
     }
 }
 
@@ -246,10 +252,10 @@ fn output(step: Step, pod: &Pod) -> Option<Output> {
             },
         })),
         Step::ReadyNetwork => Some(Output::ReadyNetwork(ReadyNetworkOutput {
-            plan: vec![planned()],
+            plan: vec![planned(false), planned(true)],
         })),
         Step::ConfigureCni => Some(Output::ConfigureCni(ConfigureCniOutput {
-            results: pod.plan.iter().map(|_| result()).collect(),
+            results: results(pod, step),
         })),
         Step::Start => Some(Output::Start(StartOutput {
             process: ProcessIdentity {
@@ -258,11 +264,18 @@ fn output(step: Step, pod: &Pod) -> Option<Output> {
             },
             shim_address: None,
         })),
-        Step::AttachLate => None,
+        Step::AttachLate => Some(Output::AttachLate(AttachLateOutput {
+            results: results(pod, step),
+        })),
     }
 }
 
-fn planned() -> PlannedAttachment {
+fn results(pod: &Pod, step: Step) -> Vec<AttachmentResult> {
+    let planned = pod.plan.iter().filter(|planned| planned.step() == step);
+    planned.map(|_| result()).collect()
+}
+
+fn planned(late: bool) -> PlannedAttachment {
     PlannedAttachment {
         network: "net".to_owned(),
         interface: "eth0".to_owned(),
@@ -270,6 +283,7 @@ fn planned() -> PlannedAttachment {
         arguments: vec![("K".to_owned(), "v".to_owned())],
         capability_arguments: "{}".to_owned(),
         configuration_arguments: "{}".to_owned(),
+        late,
     }
 }
 

@@ -6,11 +6,11 @@ use podwalk_engine::clock::Stamp;
 use podwalk_engine::id::{BootId, PodId};
 use podwalk_engine::pod::{Pod, Status, fold};
 use podwalk_engine::ports::{
-    ConfigureCni, Create, MountNetns, ReadyNetwork, Rung, Start, StepType,
+    AttachLate, ConfigureCni, Create, MountNetns, ReadyNetwork, Rung, Start, StepType,
 };
 use podwalk_engine::record::{
-    Cause, ConfigureCniIntent, CreateIntent, Entry, Goal, Intent, MountNetnsIntent,
-    ReadyNetworkIntent, Record, StartIntent, StartNetwork,
+    AttachLateIntent, Cause, ConfigureCniIntent, CreateIntent, Entry, Goal, Intent,
+    MountNetnsIntent, ReadyNetworkIntent, Record, StartIntent, StartNetwork,
 };
 use podwalk_engine::spec::PodSpec;
 use podwalk_engine::step::Step;
@@ -206,9 +206,15 @@ impl Intended for Start {
     }
 }
 
+impl Intended for AttachLate {
+    fn intent_of(_: &dyn Rung<Step = Self>, _: &Pod) -> AttachLateIntent {
+        AttachLateIntent {}
+    }
+}
+
 /// Whether every step below this one is done.
 pub(super) fn stands_below(pod: &Pod, step: Step) -> bool {
-    let ladder = pod.spec.network.ladder().iter();
+    let ladder = pod.ladder().iter();
     let mut below = ladder.take_while(|other| **other < step);
     below.all(|other| pod.status(*other) == Status::Done)
 }

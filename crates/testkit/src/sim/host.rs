@@ -46,7 +46,8 @@ pub enum Thing {
 }
 
 impl Thing {
-    /// Whose step makes it.
+    /// Whose step makes it: of addresses and interfaces ConfigureCni, where
+    /// the pod's plan does not say that they are late.
     pub fn step(self) -> Step {
         match self {
             Thing::File => Step::Create,

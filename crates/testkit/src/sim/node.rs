@@ -25,6 +25,9 @@ const PATIENCE: u32 = 10_000;
 pub struct Setup {
     /// How many attachments a pod of mode `cni` has.
     pub attachments: u32,
+    /// How many of them are attached when the sandbox runs: the last ones, and
+    /// never the first.
+    pub late: u32,
     /// Whether a sandbox takes the network away from its namespace.
     pub consumes_network: bool,
     /// Whether effects that outlived their daemon go on while the next one acts,
@@ -43,6 +46,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             attachments: 1,
+            late: 0,
             consumes_network: false,
             restless: false,
             policy: Policy::default(),
@@ -203,6 +207,7 @@ impl Node {
             points: self.points.clone(),
             faults: self.faults.clone(),
             attachments: self.setup.attachments,
+            late: self.setup.late,
             consumes_network: self.setup.consumes_network,
             restless: self.setup.restless,
         }

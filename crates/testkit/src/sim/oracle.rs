@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use podwalk_engine::engine::Engine;
 use podwalk_engine::pod::{Pod, Status};
-use podwalk_engine::record::Goal;
+use podwalk_engine::record::{Goal, PlannedAttachment};
 use podwalk_engine::step::{NetworkMode, Step};
 
 use crate::sim::{Node, Thing};
@@ -63,10 +63,17 @@ fn owns(pod: &Pod, thing: Thing) -> bool {
         Thing::Loopback => knows(Step::ReadyNetwork) || knows(Step::MountNetns),
         Thing::Address(number) | Thing::Interface(number) => {
             let status = pod.attachments.get(number as usize);
-            knows(Step::ConfigureCni) && status.is_some_and(|status| !status.released)
+            attached_by(pod, number).is_some_and(knows)
+                && status.is_some_and(|status| !status.released)
         }
         other => knows(other.step()),
     }
+}
+
+/// Whose step attaches the network of this number.
+fn attached_by(pod: &Pod, number: u32) -> Option<Step> {
+    let planned = pod.plan.get(number as usize);
+    planned.map(PlannedAttachment::step)
 }
 
 /// Things that a pod believes in and that are not there.
@@ -85,15 +92,15 @@ fn missing(node: &Node, pod: &Pod) -> Vec<String> {
         expect(Step::MountNetns, Thing::Mount);
         expect(Step::ReadyNetwork, Thing::Loopback);
     }
-    for number in (0..).take(pod.plan.len()) {
-        expect(Step::ConfigureCni, Thing::Address(number));
-        expect(Step::ConfigureCni, Thing::Interface(number));
+    for (number, planned) in (0..).zip(&pod.plan) {
+        expect(planned.step(), Thing::Address(number));
+        expect(planned.step(), Thing::Interface(number));
     }
     expect(Step::Start, Thing::RuntimeState);
     if pod.exited.is_none() {
         expect(Step::Start, Thing::Sandbox);
     }
-    let ladder = pod.spec.network.ladder();
+    let ladder = pod.ladder();
     let own = node.world.own().iter();
     for thing in own.filter(|thing| ladder.contains(&thing.step())) {
         expect(thing.step(), *thing);
@@ -115,7 +122,7 @@ pub fn stalled(engine: &Engine) -> Vec<String> {
 }
 
 fn stalls(pod: &Pod) -> Option<String> {
-    let top = pod.spec.network.ladder().last().copied();
+    let top = pod.ladder().last().copied();
     let done = top.is_some_and(|top| pod.status(top) == Status::Done);
     let as_asked = match pod.goal {
         Goal::Run => done && !pod.restarting,
@@ -123,12 +130,27 @@ fn stalls(pod: &Pod) -> Option<String> {
         Goal::Remove => false,
     };
     let stalled = !as_asked && pod.debts.is_empty();
+    if is_kept_alive(pod) {
+        return Some(format!(
+            "the sandbox of {} lives on, and it is another step that owes: {}",
+            pod.id,
+            brief(pod)
+        ));
+    }
     stalled.then(|| format!("{} is neither as asked nor owes: {}", pod.id, brief(pod)))
+}
+
+/// Whether a pod that was asked to end has not come to the end of its sandbox,
+/// and that is not what it owes (design, section 3, rule 7).
+fn is_kept_alive(pod: &Pod) -> bool {
+    let ends = pod.goal > Goal::Run && pod.status(Step::Start) != Status::Never;
+    let owes_it = pod.debts.iter().any(|debt| debt.step == Step::Start);
+    ends && !owes_it && !pod.debts.is_empty()
 }
 
 /// A pod in a line: its goal, and how each step stands.
 pub fn brief(pod: &Pod) -> String {
-    let steps = pod.spec.network.ladder().iter();
+    let steps = pod.ladder().iter();
     let steps: Vec<String> = steps
         .map(|step| format!("{step} {:?}", pod.status(*step)))
         .collect();

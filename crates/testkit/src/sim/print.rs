@@ -54,6 +54,9 @@ fn setup(setup: &Setup) -> String {
     if setup.attachments != defaults.attachments {
         fields.push(format!("attachments: {}", setup.attachments));
     }
+    if setup.late != defaults.late {
+        fields.push(format!("late: {}", setup.late));
+    }
     if setup.consumes_network {
         fields.push("consumes_network: true".to_owned());
     }

@@ -1,4 +1,4 @@
-//! The five steps, over the simulated host.
+//! The six steps, over the simulated host.
 //!
 //! Each effect is a list of changes, made one by one with a point before, after
 //! and between them. Every rung checks first that the journal knows what is
@@ -17,13 +17,12 @@ use std::time::Duration;
 use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::{Pod, Status};
 use podwalk_engine::ports::{
-    BoxFuture, ConfigureCni, Create, Durability, Failure, MountNetns, Probe, ReadyNetwork, Rung,
-    Start, StepType,
+    AttachLate, BoxFuture, ConfigureCni, Create, Durability, Failure, MountNetns, Probe,
+    ReadyNetwork, Rung, Start, StepType,
 };
 use podwalk_engine::record::{
-    AttachmentResult, ConfigureCniIntent, ConfigureCniOutput, CreateIntent, CreateOutput,
-    MountNetnsIntent, MountNetnsOutput, PlannedAttachment, ReadyNetworkIntent, ReadyNetworkOutput,
-    StartIntent, StartOutput,
+    CreateIntent, CreateOutput, MountNetnsIntent, MountNetnsOutput, PlannedAttachment,
+    ReadyNetworkIntent, ReadyNetworkOutput, StartIntent, StartOutput,
 };
 use podwalk_engine::rungs::Rungs;
 use podwalk_engine::step::{Lifetime, NetworkMode, Step};
@@ -31,6 +30,8 @@ use podwalk_engine::step::{Lifetime, NetworkMode, Step};
 use crate::sim::{
     Change, CrashJournal, Faults, Mishap, Passing, Point, Points, Progress, SimHost, Site, Thing,
 };
+
+mod cni;
 
 /// How long an effect may take.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -48,6 +49,9 @@ pub struct Ground {
     pub faults: Faults,
     /// How many attachments a pod of mode `cni` has.
     pub attachments: u32,
+    /// How many of them are attached when the sandbox runs: the last ones, and
+    /// never the first.
+    pub late: u32,
     /// Whether a sandbox takes the network away from its namespace.
     pub consumes_network: bool,
     /// Whether effects that nobody waits for go on while others act.
@@ -76,6 +80,7 @@ impl Ground {
             ready_network: rung::<ReadyNetwork>(self),
             configure_cni: rung::<ConfigureCni>(self),
             start: rung::<Start>(self),
+            attach_late: rung::<AttachLate>(self),
         }
     }
 
@@ -122,15 +127,23 @@ impl Ground {
     }
 
     fn check_known(&self, pod: &Pod, step: Step, site: Site) {
-        let lasts = step.lifetime() == Lifetime::OnDisk && !pod.plan.is_empty();
+        let attaches = pod.plan.iter().any(|planned| planned.step() == step);
+        let lasts = step.lifetime() == Lifetime::OnDisk && attaches;
         let durability = match site {
             Site::Apply if lasts => Durability::Power,
             _ => Durability::Process,
         };
         let known = self.journal.pod(pod.id, durability);
-        if known.is_none_or(|known| known.status(step) == Status::Never) {
+        let is_known = |known: &Pod| known.status(step) != Status::Never;
+        if !known.as_ref().is_some_and(is_known) {
             self.host
                 .blame(format!("{step} of {} has no durable intent", pod.id));
+        }
+        let beside_a_sandbox = |known: &Pod| known.status(Step::Start) == Status::Done;
+        let is_late = (step, site) == (Step::AttachLate, Site::Apply);
+        if is_late && !known.as_ref().is_some_and(beside_a_sandbox) {
+            self.host
+                .blame(format!("{step} of {} came before its sandbox", pod.id));
         }
     }
 
@@ -227,6 +240,7 @@ impl Ground {
                 arguments: Vec::new(),
                 capability_arguments: String::new(),
                 configuration_arguments: Default::default(),
+                late: number > 0 && number + self.late >= attachments,
             })
             .collect()
     }
@@ -280,6 +294,8 @@ macro_rules! common {
         }
     };
 }
+
+use common;
 
 impl Rung for SimRung<Create> {
     type Step = Create;
@@ -398,81 +414,6 @@ impl Rung for SimRung<ReadyNetwork> {
 
     fn undo<'a>(&'a self, pod: &'a Pod, _: Option<u32>) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(self.ground.undo(pod, Step::ReadyNetwork, &[]))
-    }
-}
-
-impl Rung for SimRung<ConfigureCni> {
-    type Step = ConfigureCni;
-    common!();
-
-    fn probe<'a>(
-        &'a self,
-        pod: &'a Pod,
-        _: &'a ConfigureCniIntent,
-    ) -> BoxFuture<'a, Probe<ConfigureCniOutput>> {
-        // What plugins have done can only be told where there are none.
-        Box::pin(
-            self.ground
-                .probe(pod, Step::ConfigureCni, move || match pod.plan.is_empty() {
-                    true => Probe::Complete(ConfigureCniOutput::default()),
-                    false => Probe::Unknown,
-                }),
-        )
-    }
-
-    fn apply<'a>(
-        &'a self,
-        pod: &'a Pod,
-        _: &'a ConfigureCniIntent,
-    ) -> BoxFuture<'a, Result<ConfigureCniOutput, Failure>> {
-        Box::pin(async move {
-            let mut results = Vec::new();
-            if pod.plan.is_empty() {
-                self.ground.apply(pod, Step::ConfigureCni, &[]).await?;
-            }
-            for (attachment, planned) in (0..).zip(&pod.plan) {
-                let changes = [
-                    Change::Make(Thing::Address(attachment)),
-                    Change::Make(Thing::Interface(attachment)),
-                ];
-                let part = Part {
-                    step: Step::ConfigureCni,
-                    attachment: Some(attachment),
-                    changes: &changes,
-                };
-                let nonsense = applied(self.ground.run(Site::Apply, pod, part).await)
-                    .map_err(|failure| failure.of_attachment(attachment))?;
-                if !nonsense {
-                    results.push(AttachmentResult {
-                        result: format!("{{\"interfaces\":[\"{}\"]}}", planned.interface),
-                        link_local: None,
-                    });
-                }
-            }
-            Ok(ConfigureCniOutput { results })
-        })
-    }
-
-    fn undo<'a>(
-        &'a self,
-        pod: &'a Pod,
-        attachment: Option<u32>,
-    ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(async move {
-            let Some(number) = attachment else {
-                return self.ground.undo(pod, Step::ConfigureCni, &[]).await;
-            };
-            let changes = [
-                Change::Take(Thing::Interface(number)),
-                Change::Take(Thing::Address(number)),
-            ];
-            let part = Part {
-                step: Step::ConfigureCni,
-                attachment,
-                changes: &changes,
-            };
-            undone(self.ground.run(Site::Undo, pod, part).await)
-        })
     }
 }
 

@@ -102,7 +102,8 @@ fn setup(draw: &mut Draw) -> Setup {
         debt_grace: draw.of([Duration::from_secs(120), Duration::ZERO]),
     };
     Setup {
-        attachments: draw.of([0, 1, 1, 2, 3]),
+        attachments: draw.of([0, 1, 1, 2, 2, 3]),
+        late: draw.of([0, 0, 1, 1, 2]),
         consumes_network: draw.once_in(4),
         restless: draw.once_in(2),
         policy,
@@ -148,6 +149,7 @@ fn fault(draw: &mut Draw) -> Fault {
         Step::ReadyNetwork,
         Step::ConfigureCni,
         Step::Start,
+        Step::AttachLate,
     ]);
     let site = draw.of([
         Site::Apply,
@@ -165,7 +167,8 @@ fn fault(draw: &mut Draw) -> Fault {
         Mishap::Nonsense,
     ]);
     let times = draw.of([Some(1), Some(1), Some(2), Some(5), None]);
-    let of_one = step == Step::ConfigureCni && matches!(site, Site::Apply | Site::Undo);
+    let attaches = matches!(step, Step::ConfigureCni | Step::AttachLate);
+    let of_one = attaches && matches!(site, Site::Apply | Site::Undo);
     let attachment = draw.of([None, Some(0), Some(1), Some(2)]);
     Fault {
         times,

@@ -99,6 +99,7 @@ fn simpler(schedule: &Schedule) -> Vec<Schedule> {
     offer(&|other| other.setup.policy = Setup::default().policy);
     offer(&|other| other.setup.recovery_at_once = Setup::default().recovery_at_once);
     offer(&|other| other.setup.attachments = schedule.setup.attachments.min(1));
+    offer(&|other| other.setup.late = 0);
     offer(&|other| other.persistent = false);
     for death in 0..schedule.deaths.len() {
         for earlier in [1, 2, 4, 8, 16, 32] {

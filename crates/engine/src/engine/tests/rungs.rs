@@ -9,7 +9,7 @@ use crate::ports::{
     StepType,
 };
 use crate::record::Outcome;
-use crate::rungs::AnyRung;
+use crate::rungs::{AnyRung, NoLateAttachments};
 
 /// A rung that says only what it must.
 struct Plain<S>(PhantomData<S>);
@@ -105,6 +105,7 @@ fn rungs(start: Arc<dyn Rung<Step = Start>>) -> Rungs {
         ready_network: plain::<ReadyNetwork>(),
         configure_cni: plain::<ConfigureCni>(),
         start,
+        attach_late: Arc::new(NoLateAttachments),
     }
 }
 
@@ -157,10 +158,10 @@ fn an_intent_of_another_step_is_none_of_a_rung_s() {
 }
 
 #[test]
-fn a_step_that_is_reserved_does_nothing() {
+fn an_embedder_without_late_attachments_refuses_a_plan_that_has_some() {
     let (rungs, pod) = (rungs(plain()), pod());
     let reserved = rungs.of(Step::AttachLate);
-    assert_eq!(heard(reserved), (0, 0, String::new(), false));
+    assert_eq!(reserved.deadline(&pod), std::time::Duration::ZERO);
     let late = intent(Step::AttachLate, &NetworkMode::Cni);
     let probe = futures_executor::block_on(reserved.probe(&pod, &late));
     assert!(matches!(probe, Probe::Absent), "{probe:?}");

@@ -41,7 +41,9 @@ fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         1 => a_goal().prop_map(goal),
         4 => step().prop_map(|step| Record::Intent(intent(step, &NetworkMode::Cni))),
-        4 => (step(), 0..3u32).prop_map(|(step, count)| Record::Done(output(step, count))),
+        4 => (step(), 0..3u32, 0..3u32).prop_map(|(step, count, late)| {
+            Record::Done(output_late(step, count, late.min(count)))
+        }),
         2 => (step(), direction, attachment()).prop_map(|(step, direction, attachment)| {
             Record::Failed {
                 step,
@@ -103,7 +105,7 @@ fn garbage() -> impl Strategy<Value = Pod> {
         a_goal(),
         prop::option::of(a_goal()),
         (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
-        (0..3u32, 0..3usize),
+        (0..3u32, 0..3usize, 0..3u32),
         any::<u64>(),
         prop::collection::vec((step(), attachment()), 0..3),
     )
@@ -118,7 +120,7 @@ fn garbage() -> impl Strategy<Value = Pod> {
                     code: None,
                 });
                 pod.released = flags.3.then(|| at(1, 5));
-                pod.plan = planned(counts.0);
+                pod.plan = planned_late(counts.0, counts.2);
                 pod.attachments = vec![AttachmentStatus::default(); counts.1];
                 pod.next_sequence = next_sequence;
                 pod.debts = debts

@@ -11,6 +11,7 @@ enum Luck {
     Reboot,
     Stop,
     Remove,
+    Die,
 }
 
 fn luck() -> impl Strategy<Value = Vec<Luck>> {
@@ -21,6 +22,7 @@ fn luck() -> impl Strategy<Value = Vec<Luck>> {
         1 => Just(Luck::Reboot),
         1 => Just(Luck::Stop),
         1 => Just(Luck::Remove),
+        1 => Just(Luck::Die),
     ];
     prop::collection::vec(one, 0..60)
 }
@@ -31,6 +33,7 @@ struct Walk {
     boot: u8,
     seconds: u64,
     consumes_network: bool,
+    late: u32,
 }
 
 impl Walk {
@@ -56,12 +59,20 @@ impl Walk {
         Record::Intent(intent)
     }
 
+    fn done(&self, step: Step) -> Record {
+        Record::Done(output_late(step, 2, self.late))
+    }
+
     /// One turn; false when the walk rests or is over.
     fn turn(&mut self, luck: Luck) -> bool {
         match luck {
             Luck::Stop => self.write(goal(Goal::Stop)),
             Luck::Remove => self.write(goal(Goal::Remove)),
             Luck::Reboot => self.reboot(),
+            Luck::Die if self.pod.has_sandbox() && self.pod.goal == Goal::Run => {
+                self.write(Record::Observed(Observation::Exited { code: None }));
+            }
+            Luck::Die => {}
             Luck::Crash => (self.facts.inherited, self.facts.found) = (true, None),
             Luck::Well | Luck::Ill => return self.act(matches!(luck, Luck::Well)),
         }
@@ -83,10 +94,14 @@ impl Walk {
         match decide(&self.pod, &self.facts) {
             Next::Rest | Next::Forget => return false,
             Next::Look(step) => {
-                let found = if well { Probe::Absent } else { Probe::Partial };
+                let found = match (well, self.pod.status(step)) {
+                    (true, Status::Done) => Probe::Complete(()),
+                    (true, _) => Probe::Absent,
+                    (false, _) => Probe::Partial,
+                };
                 self.facts.found = Some((step, found));
             }
-            Next::Adopt(step) => self.write(Record::Done(output(step, 2))),
+            Next::Adopt(step) => self.write(self.done(step)),
             Next::NoteExit => self.write(Record::Observed(Observation::Exited { code: None })),
             Next::Climb(step, _) => self.climb(step, well),
             Next::Restart => self.write(Record::Observed(Observation::Restart)),
@@ -114,10 +129,18 @@ impl Walk {
         if step == Step::ConfigureCni {
             assert!(self.pod.attachments.is_empty(), "ADD without a DEL before");
         }
+        if step == Step::AttachLate {
+            assert!(self.pod.has_sandbox(), "attached late to no sandbox");
+            assert_eq!(
+                self.pod.status(step),
+                Status::Never,
+                "ADD without a DEL before"
+            );
+        }
         self.write(self.intent(step));
         match well {
             true => {
-                self.write(Record::Done(output(step, 2)));
+                self.write(self.done(step));
                 self.facts.found = Some((step, Probe::Complete(())));
             }
             false => self.write(failed(step, Direction::Up, None)),
@@ -125,7 +148,16 @@ impl Walk {
     }
 
     fn descend(&mut self, step: Step, well: bool) {
-        let above = Step::ALL.iter().filter(|above| **above > step);
+        // A sandbox does not live on because a late network is owed.
+        let owed_beside_it = step == Step::Start && !self.pod.debts.is_empty();
+        let top = if owed_beside_it {
+            Step::Start
+        } else {
+            Step::AttachLate
+        };
+        let above = Step::ALL
+            .iter()
+            .filter(|above| **above > step && **above <= top);
         for above in above {
             assert_eq!(
                 self.pod.status(*above),
@@ -135,7 +167,7 @@ impl Walk {
         }
         self.facts.found = None;
         for attachment in self.pod.unreleased(step) {
-            let record = match well || attachment > 0 {
+            let record = match well || (attachment > 0 && step == Step::ConfigureCni) {
                 true => undone(step, Some(attachment)),
                 false => failed(step, Direction::Down, Some(attachment)),
             };
@@ -143,7 +175,7 @@ impl Walk {
         }
         match well {
             true => self.write(undone(step, None)),
-            false if step != Step::ConfigureCni => {
+            false if self.pod.unreleased(step).is_empty() => {
                 self.write(failed(step, Direction::Down, None));
             }
             false => {}
@@ -151,7 +183,7 @@ impl Walk {
     }
 }
 
-fn walk(consumes_network: bool, luck: &[Luck]) -> Walk {
+fn walk(consumes_network: bool, late: bool, luck: &[Luck]) -> Walk {
     let pod = Story::new(NetworkMode::Cni, 2).pod();
     let facts = Facts {
         now: pod.last,
@@ -168,6 +200,7 @@ fn walk(consumes_network: bool, luck: &[Luck]) -> Walk {
         boot: 1,
         seconds: 200,
         consumes_network,
+        late: late.into(),
     };
     for luck in luck {
         walk.turn(*luck);
@@ -179,8 +212,12 @@ proptest! {
     /// Any luck, then good luck: the pod ends as asked, and every record on
     /// the way could follow the one before.
     #[test]
-    fn every_walk_ends_as_asked_once_the_luck_is_good(luck in luck(), consumes in any::<bool>()) {
-        let mut walk = walk(consumes, &luck);
+    fn every_walk_ends_as_asked_once_the_luck_is_good(
+        luck in luck(),
+        consumes in any::<bool>(),
+        late in any::<bool>(),
+    ) {
+        let mut walk = walk(consumes, late, &luck);
         let mut turns = 0;
         while walk.turn(Luck::Well) {
             turns += 1;
@@ -188,7 +225,10 @@ proptest! {
         }
         prop_assert_eq!(&walk.pod.debts, &[]);
         match walk.pod.goal {
-            Goal::Run => prop_assert!(walk.pod.is_started() || walk.pod.exited.is_some()),
+            Goal::Run => {
+                let whole = walk.pod.is_attached();
+                prop_assert!(whole && (walk.pod.is_started() || walk.pod.exited.is_some()));
+            }
             Goal::Stop => prop_assert!(walk.pod.is_down()),
             Goal::Remove => prop_assert!(walk.pod.is_undone()),
         }
@@ -196,8 +236,8 @@ proptest! {
 
     /// Bad luck only: whatever stays undone is in the ledger.
     #[test]
-    fn every_walk_ends_or_owes_while_the_luck_is_bad(luck in luck()) {
-        let mut walk = walk(false, &luck);
+    fn every_walk_ends_or_owes_while_the_luck_is_bad(luck in luck(), late in any::<bool>()) {
+        let mut walk = walk(false, late, &luck);
         walk.write(goal(Goal::Remove));
         for _ in 0..50 {
             walk.turn(Luck::Ill);
@@ -207,8 +247,12 @@ proptest! {
 
     /// A walk is begun anew a bounded number of times.
     #[test]
-    fn nothing_is_begun_more_often_than_the_policy_allows(luck in luck(), consumes in any::<bool>()) {
-        let walk = walk(consumes, &luck);
+    fn nothing_is_begun_more_often_than_the_policy_allows(
+        luck in luck(),
+        consumes in any::<bool>(),
+        late in any::<bool>(),
+    ) {
+        let walk = walk(consumes, late, &luck);
         for step in Step::ALL {
             prop_assert!(walk.pod.slot(step).climbs <= walk.facts.policy.attempts);
         }
@@ -219,7 +263,7 @@ proptest! {
 /// had begun to undo its first step and owes that.
 #[test]
 fn a_stop_pays_what_a_start_owes_of_its_first_step() {
-    let mut walk = walk(false, &[Luck::Ill, Luck::Ill, Luck::Stop]);
+    let mut walk = walk(false, false, &[Luck::Ill, Luck::Ill, Luck::Stop]);
     assert_eq!(walk.pod.debts[0].step, Step::Create);
     while walk.turn(Luck::Well) {}
     assert_eq!(walk.pod.debts, []);

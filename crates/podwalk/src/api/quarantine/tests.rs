@@ -59,7 +59,7 @@ fn what_can_be_read_is_told_and_what_cannot_is_shown() {
     let envelope = line.envelope.as_ref().unwrap();
     assert_eq!((envelope.sequence, envelope.at), (2, 1002));
     assert_eq!(line.hex.len(), line.bytes * 2);
-    assert!(line.hex.starts_with("50574c4b0100"), "{}", line.hex);
+    assert!(line.hex.starts_with("50574c4b0200"), "{}", line.hex);
     let summary = detail.summary();
     assert_eq!((summary.records, summary.last_record), (3, 1001));
     let bytes: usize = records.iter().map(|raw| raw.bytes.len()).sum();

@@ -1,6 +1,7 @@
 //! Version 1 of `podwalk_engine::pod`: snapshots and obituaries.
 
 use podwalk_engine::pod;
+use serde::Deserialize;
 
 use super::common::{Cause, Goal, PodId, Stamp, Step, StepError};
 use super::specs::PodSpec;
@@ -8,29 +9,6 @@ use super::steps::{AttachmentResult, Intent, NetnsIdentity, PlannedAttachment, S
 use super::{Shared, frozen_enum, frozen_struct};
 
 frozen_struct! {
-    Obituary = pod::Obituary { pod: Pod }
-
-    Pod = pod::Pod {
-        id: PodId,
-        next_sequence: u64,
-        created: Stamp,
-        last: Stamp,
-        spec: Shared<PodSpec>,
-        sandbox_key: Option<String>,
-        goal: Goal,
-        cause: Cause,
-        slots: [Slot; 6],
-        namespace: Option<NetnsIdentity>,
-        plan: Vec<PlannedAttachment>,
-        attachments: Vec<AttachmentStatus>,
-        sandbox: Option<StartOutput>,
-        exited: Option<Exit>,
-        restarting: bool,
-        outlived: Option<Goal>,
-        debts: Vec<Debt>,
-        released: Option<Stamp>,
-    }
-
     Slot = pod::Slot {
         status: Status,
         since: Option<Stamp>,
@@ -59,4 +37,33 @@ frozen_struct! {
 
 frozen_enum! {
     Status = pod::Status { Never, Maybe, Done }
+}
+
+// Replaced by version 2.
+
+#[derive(Debug, Deserialize)]
+pub(in crate::format) struct Obituary {
+    pub(in crate::format) pod: Pod,
+}
+
+#[derive(Debug, Deserialize)]
+pub(in crate::format) struct Pod {
+    pub(in crate::format) id: PodId,
+    pub(in crate::format) next_sequence: u64,
+    pub(in crate::format) created: Stamp,
+    pub(in crate::format) last: Stamp,
+    pub(in crate::format) spec: Shared<PodSpec>,
+    pub(in crate::format) sandbox_key: Option<String>,
+    pub(in crate::format) goal: Goal,
+    pub(in crate::format) cause: Cause,
+    pub(in crate::format) slots: [Slot; 6],
+    pub(in crate::format) namespace: Option<NetnsIdentity>,
+    pub(in crate::format) plan: Vec<PlannedAttachment>,
+    pub(in crate::format) attachments: Vec<AttachmentStatus>,
+    pub(in crate::format) sandbox: Option<StartOutput>,
+    pub(in crate::format) exited: Option<Exit>,
+    pub(in crate::format) restarting: bool,
+    pub(in crate::format) outlived: Option<Goal>,
+    pub(in crate::format) debts: Vec<Debt>,
+    pub(in crate::format) released: Option<Stamp>,
 }

@@ -1,6 +1,7 @@
 //! Version 1 of `podwalk_engine::record::Record`.
 
 use podwalk_engine::record;
+use serde::Deserialize;
 
 use super::common::{BootId, Cause, Goal, Step, StepError};
 use super::frozen_enum;
@@ -8,22 +9,6 @@ use super::pods::Pod;
 use super::steps::{Intent, Output};
 
 frozen_enum! {
-    Record = record::Record {
-        Goal { goal: Goal, cause: Cause },
-        Intent(intent: Intent),
-        Done(output: Output),
-        Failed {
-            step: Step,
-            direction: Direction,
-            attachment: Option<u32>,
-            outcome: Outcome,
-            error: StepError,
-        },
-        Undone { step: Step, attachment: Option<u32> },
-        Observed(observation: Observation),
-        Snapshot(pod: Box<Pod>),
-    }
-
     Direction = record::Direction { Up, Down }
 
     Outcome = record::Outcome { NotDone, Unknown }
@@ -35,4 +20,29 @@ frozen_enum! {
         Outlived { goal: Goal },
         Forgiven { step: Step, attachment: Option<u32>, reason: String },
     }
+}
+
+// Replaced by version 2.
+
+#[derive(Debug, Deserialize)]
+pub(in crate::format) enum Record {
+    Goal {
+        goal: Goal,
+        cause: Cause,
+    },
+    Intent(Intent),
+    Done(Output),
+    Failed {
+        step: Step,
+        direction: Direction,
+        attachment: Option<u32>,
+        outcome: Outcome,
+        error: StepError,
+    },
+    Undone {
+        step: Step,
+        attachment: Option<u32>,
+    },
+    Observed(Observation),
+    Snapshot(Box<Pod>),
 }

@@ -1,6 +1,7 @@
 //! Version 1 of what steps record: intents and outputs.
 
 use podwalk_engine::record;
+use serde::Deserialize;
 
 use super::common::BootId;
 use super::specs::PodSpec;
@@ -14,15 +15,6 @@ frozen_enum! {
         ConfigureCni(intent: ConfigureCniIntent),
         Start(intent: StartIntent),
         AttachLate(intent: AttachLateIntent),
-    }
-
-    Output = record::Output {
-        Create(output: CreateOutput),
-        MountNetns(output: MountNetnsOutput),
-        ReadyNetwork(output: ReadyNetworkOutput),
-        ConfigureCni(output: ConfigureCniOutput),
-        Start(output: StartOutput),
-        AttachLate(output: AttachLateOutput),
     }
 
 }
@@ -39,17 +31,6 @@ frozen_struct! {
     NetnsIdentity = record::NetnsIdentity { boot: BootId, device: u64, inode: u64, cookie: u64 }
 
     ReadyNetworkIntent = record::ReadyNetworkIntent {}
-
-    ReadyNetworkOutput = record::ReadyNetworkOutput { plan: Vec<PlannedAttachment> }
-
-    PlannedAttachment = record::PlannedAttachment {
-        network: String,
-        interface: String,
-        conflist: Vec<u8>,
-        arguments: Vec<(String, String)>,
-        capability_arguments: String,
-        configuration_arguments: String,
-    }
 
     ConfigureCniIntent = record::ConfigureCniIntent {}
 
@@ -74,6 +55,34 @@ frozen_struct! {
 
     AttachLateIntent = record::AttachLateIntent {}
 
-    AttachLateOutput = record::AttachLateOutput {}
-
 }
+
+// Replaced by version 2.
+
+#[derive(Debug, Deserialize)]
+pub(in crate::format) enum Output {
+    Create(CreateOutput),
+    MountNetns(MountNetnsOutput),
+    ReadyNetwork(ReadyNetworkOutput),
+    ConfigureCni(ConfigureCniOutput),
+    Start(StartOutput),
+    AttachLate(AttachLateOutput),
+}
+
+#[derive(Debug, Deserialize)]
+pub(in crate::format) struct ReadyNetworkOutput {
+    pub(in crate::format) plan: Vec<PlannedAttachment>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(in crate::format) struct PlannedAttachment {
+    pub(in crate::format) network: String,
+    pub(in crate::format) interface: String,
+    pub(in crate::format) conflist: Vec<u8>,
+    pub(in crate::format) arguments: Vec<(String, String)>,
+    pub(in crate::format) capability_arguments: String,
+    pub(in crate::format) configuration_arguments: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(in crate::format) struct AttachLateOutput {}

@@ -110,6 +110,7 @@ fn everything() -> Schedule {
     Schedule {
         setup: Setup {
             attachments: 2,
+            late: 1,
             consumes_network: true,
             restless: true,
             policy: podwalk_engine::decide::Policy {
