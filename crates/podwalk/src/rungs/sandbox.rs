@@ -101,7 +101,7 @@ fn config(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<SandboxConfig,
     config.dns = dns(spec);
     config.cgroup_parent = host.handlers.cgroup_parent(&spec.cgroup_parent);
     config.sysctls = runtime_sysctls(host, spec)?;
-    config.annotations = annotations(pod);
+    config.annotations = annotations(&pod.id.to_string(), spec);
     config.user_annotations = spec.annotations.clone();
     config.pid = scope(security.pid);
     config.ipc = scope(security.ipc);
@@ -170,17 +170,25 @@ fn dns(spec: &PodSpec) -> Option<Dns> {
     })
 }
 
-fn annotations(pod: &Pod) -> BTreeMap<String, String> {
-    let id = pod.id.to_string();
+fn annotations(id: &str, spec: &PodSpec) -> BTreeMap<String, String> {
+    let asked = &spec.resources;
+    let signed = |value: i64| (value != 0).then(|| value.to_string());
+    let unsigned = |value: u64| (value != 0).then(|| value.to_string());
+    let text = |text: &str| Some(text.to_owned());
+    // Shims of virtual machines size them by the last four.
     [
-        ("container-type", "sandbox"),
-        ("sandbox-id", id.as_str()),
-        ("sandbox-name", &pod.spec.name),
-        ("sandbox-namespace", &pod.spec.namespace),
-        ("sandbox-uid", &pod.spec.uid),
+        ("container-type", text("sandbox")),
+        ("sandbox-id", text(id)),
+        ("sandbox-name", text(&spec.name)),
+        ("sandbox-namespace", text(&spec.namespace)),
+        ("sandbox-uid", text(&spec.uid)),
+        ("sandbox-cpu-period", unsigned(asked.cpu_period)),
+        ("sandbox-cpu-quota", signed(asked.cpu_quota)),
+        ("sandbox-cpu-shares", unsigned(asked.cpu_shares)),
+        ("sandbox-memory", signed(asked.memory_limit)),
     ]
-    .iter()
-    .map(|(key, value)| (format!("{ANNOTATION_PREFIX}.{key}"), (*value).to_owned()))
+    .into_iter()
+    .filter_map(|(key, value)| Some((format!("{ANNOTATION_PREFIX}.{key}"), value?)))
     .collect()
 }
 

@@ -56,3 +56,36 @@ fn a_host_name_is_made_of_the_pod_s() {
     assert_eq!(hostname_of("web_1"), "web-1");
     assert_eq!(hostname_of(&"x".repeat(80)).len(), 63);
 }
+
+/// A shim of virtual machines reads from them whose sandbox it is, and how large.
+#[test]
+fn annotations_name_the_sandbox_and_its_size_where_one_was_asked_for() {
+    let mut spec = PodSpec {
+        name: "web".to_owned(),
+        namespace: "default".to_owned(),
+        uid: "u-1".to_owned(),
+        ..PodSpec::default()
+    };
+    let get = |spec: &PodSpec, key: &str| {
+        let key = format!("io.kubernetes.cri.{key}");
+        annotations("id-1", spec).get(&key).cloned()
+    };
+    assert_eq!(
+        get(&spec, "container-type").as_deref(),
+        Some("sandbox"),
+        "what it is"
+    );
+    assert_eq!(get(&spec, "sandbox-id").as_deref(), Some("id-1"));
+    assert_eq!(get(&spec, "sandbox-namespace").as_deref(), Some("default"));
+    for size in ["cpu-period", "cpu-quota", "cpu-shares", "memory"] {
+        assert_eq!(get(&spec, &format!("sandbox-{size}")), None, "{size}");
+    }
+    spec.resources.cpu_quota = 200_000;
+    spec.resources.cpu_period = 100_000;
+    spec.resources.cpu_shares = 2048;
+    spec.resources.memory_limit = 1 << 30;
+    assert_eq!(get(&spec, "sandbox-cpu-quota").as_deref(), Some("200000"));
+    assert_eq!(get(&spec, "sandbox-cpu-period").as_deref(), Some("100000"));
+    assert_eq!(get(&spec, "sandbox-cpu-shares").as_deref(), Some("2048"));
+    assert_eq!(get(&spec, "sandbox-memory").as_deref(), Some("1073741824"));
+}
