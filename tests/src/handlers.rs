@@ -1,6 +1,7 @@
 //! The runtime handlers that are tested for real, one line each.
 
 use anyhow::Result;
+use podwalk_testkit::scripted_shim::{Script, install};
 
 use crate::daemon::Config;
 use crate::node;
@@ -33,8 +34,15 @@ pub const RUNSC: Handler = Handler {
 /// runc behind containerd's shim, which needs no configuration either.
 pub const SHIM_RUNC: Handler = Handler::usual("shim-runc");
 
+/// A shim that plays Kata's part: task v3, an answer in JSON, the pid of a monitor.
+pub const SCRIPTED_SHIM: Handler = Handler {
+    name: "scripted",
+    own_stack: false,
+    configuration: scripted_shim,
+};
+
 /// All of them.
-pub const ALL: [Handler; 4] = [CRUN, RUNC, RUNSC, SHIM_RUNC];
+pub const ALL: [Handler; 5] = [CRUN, RUNC, RUNSC, SHIM_RUNC, SCRIPTED_SHIM];
 
 impl Handler {
     const fn usual(name: &'static str) -> Self {
@@ -73,5 +81,21 @@ fn wrapped_runsc() -> Result<String> {
     Ok(format!(
         "[runtime.handlers.runsc]\nbinary = '{}'\narguments = ['--platform=ptrace']\n",
         program.display()
+    ))
+}
+
+fn scripted_shim() -> Result<String> {
+    let program = node::binary("podwalk-scripted-shim", "podwalk-testkit")?;
+    let directory = node::disk().join("shims");
+    std::fs::create_dir_all(&directory)?;
+    let script = Script {
+        json: Some(3),
+        task_v3: true,
+        ..Script::new()
+    };
+    install(&program, &directory, SCRIPTED_SHIM.name, &script)?;
+    Ok(format!(
+        "[runtime.handlers.scripted]\nkind = 'shim'\nbinary = '{}'\nvm = true\n",
+        directory.join(SCRIPTED_SHIM.name).display()
     ))
 }

@@ -1,4 +1,4 @@
-//! Sandboxes by the command line of OCI runtimes (crun, runc, youki, runsc).
+//! Sandboxes by the command line of OCI runtimes (crun, runc, youki, runsc), or by shims.
 //!
 //! A sandbox is one process in namespaces of its own, which holds them for the containers of a
 //! pod. The network namespace is made and configured before, by somebody else; here it is only
@@ -25,6 +25,9 @@
 //! enough); the pause program comes to it in an overlay, since the kernel would not lift a
 //! `noexec` of the host's from a bind mount.
 //!
+//! The same verbs are there for shims ([`ShimRuntime`]: Kata, containerd-shim-runc-v2), which are
+//! called once and then asked by ttrpc. A [`Runtime`] is a handler of either kind.
+//!
 //! The caller keeps the records: what it knows of a sandbox it hands in as a [`Target`], which
 //! follows from the configuration. A [`Handler`] names the runtime's program, the directory of its
 //! state, and its deadlines. By the port [`Spawn`] the caller takes hold of the runtime's
@@ -42,7 +45,8 @@
 //! - Nothing is cleaned up behind the caller's back: who asked for a start also asks for its
 //!   undoing.
 //!
-//! Absent on purpose: the engine, the network, images, containers within a sandbox.
+//! Absent on purpose: the engine, the network, images, containers within a sandbox (a shim that
+//! groups is shown to be ready for them, by [`ShimRuntime::join`]).
 #![forbid(unsafe_code)]
 
 mod bundle;

@@ -401,6 +401,3 @@ impl ShimRuntime {
         }))
     }
 }
-
-#[cfg(test)]
-mod tests;

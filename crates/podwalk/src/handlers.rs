@@ -9,6 +9,7 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::record::Intent;
 use podwalk_engine::step::Step;
+use podwalk_netns::effects::{CgroupLayout, ENVIRONMENT};
 use podwalk_oci::{
     CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, Runtime, SandboxId, ShimApi,
     ShimOptions, ShimRuntime, ShimSettings, Spawn,
@@ -269,8 +270,9 @@ fn bundles(config: &Config) -> PathBuf {
 /// not in each other's way; a socket's path is short.
 fn unknown_shim(name: &str, config: &Config) -> ShimSettings {
     let events = config.run_dir.join(format!("{name}.events"));
+    let without_cgroups = matches!(CgroupLayout::detect(), Ok(CgroupLayout::None));
     ShimSettings {
-        effect_variable: Some(podwalk_netns::effects::ENVIRONMENT.to_owned()),
+        effect_variable: without_cgroups.then(|| ENVIRONMENT.to_owned()),
         ..ShimSettings::new(bundles(config), events)
     }
 }

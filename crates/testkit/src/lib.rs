@@ -114,8 +114,8 @@
 //! **[`conformance`]: what the engine relies on in a rung or a journal**, as
 //! tests that an embedder runs on parts of his own.
 //!
-//! **[`scripted_plugin`]: a CNI plugin that does as it is told**, for tests
-//! that run real processes.
+//! **[`scripted_plugin`]: a CNI plugin that does as it is told**, and
+//! **[`scripted_shim`]: a shim that does**, for tests that run real processes.
 //!
 //! What holds throughout: the same seed gives the same run; a crash happens
 //! between two changes to the host and never within one; what the oracle
@@ -125,4 +125,5 @@
 
 pub mod conformance;
 pub mod scripted_plugin;
+pub mod scripted_shim;
 pub mod sim;

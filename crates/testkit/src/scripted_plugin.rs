@@ -338,7 +338,7 @@ fn run_delegate(delegate: &str) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn await_file(path: Option<&Path>) {
+pub(crate) fn await_file(path: Option<&Path>) {
     while path.is_some_and(|path| !path.exists()) {
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -351,20 +351,20 @@ fn touch(path: Option<&Path>) -> io::Result<()> {
     }
 }
 
-fn sleep_for_ever() -> ! {
+pub(crate) fn sleep_for_ever() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
 }
 
-fn print(bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout();
     stdout.write_all(bytes)?;
     stdout.flush()
 }
 
 /// The path with `suffix` after its name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -49,4 +49,6 @@ suites! {
     runsc_on_v1: RUNSC, V1;
     shim_runc_on_v1: SHIM_RUNC, V1;
     shim_runc_on_v2: SHIM_RUNC, V2;
+    scripted_shim_on_v1: SCRIPTED_SHIM, V1;
+    scripted_shim_on_v2: SCRIPTED_SHIM, V2;
 }

@@ -179,8 +179,12 @@ fn told(error: ttrpc::Error, within: Duration) -> CallError {
     let message: String = shown.take(2048).collect();
     match status.code() {
         Code::UNIMPLEMENTED => CallError::Unimplemented(message),
-        // What servers in Rust say of a method that is declared and not written.
+        // What servers in Rust say of a method that is declared and not written, and of a service
+        // or a method that they have not.
         Code::NOT_FOUND if message.ends_with("is not supported") => {
+            CallError::Unimplemented(message)
+        }
+        Code::INVALID_ARGUMENT if message.ends_with("does not exist") => {
             CallError::Unimplemented(message)
         }
         Code::NOT_FOUND => CallError::NotFound(message),

@@ -21,7 +21,14 @@ impl ShimRuntime {
         let Some(session) = self.session(target).await? else {
             return self.probe_without_shim(target);
         };
-        let Some((state, pid)) = session.state().await? else {
+        let state = match session.state().await {
+            // It may have ended just now, with our connection waiting to be taken.
+            Err(OciError::Rpc { .. }) if self.session(target).await?.is_none() => {
+                return self.probe_without_shim(target);
+            }
+            state => state?,
+        };
+        let Some((state, pid)) = state else {
             let what = "its shim listens, and knows no such sandbox".to_owned();
             return Ok(Probe::Partial { what });
         };

@@ -152,7 +152,6 @@ fn shims_are_known_and_each_reports_to_a_socket_of_its_own() {
         (&runc.options, &kata.options),
         (&super::runc(None), &ShimOptions::None)
     );
-    assert_eq!(runc.effect_variable.as_deref(), Some("PODWALK_EFFECT"));
     assert_eq!(shim(&handlers, "runc"), None);
     let kata = handlers.find("kata").unwrap().handler();
     assert_eq!((kata.vm, kata.consumes_network), (true, true));

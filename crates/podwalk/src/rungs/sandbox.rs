@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::record::StartIntent;
-use podwalk_engine::spec::{self, IdMapping, PodSpec, Profile, Sharing, UserMappings};
+use podwalk_engine::spec::{IdMapping, PodSpec, Profile, Sharing, UserMappings};
 use podwalk_netns::{SysctlScope, check_sysctl};
 use podwalk_oci::{
     Dns, NamespaceScope, Resources, SandboxConfig, SandboxId, Seccomp, SelinuxLabel, UserNamespace,
@@ -106,7 +106,7 @@ fn config(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<SandboxConfig,
     config.dns = dns(spec);
     config.cgroup_parent = host.handlers.cgroup_parent(pod);
     config.sysctls = runtime_sysctls(host, spec)?;
-    config.annotations = annotations(pod);
+    config.annotations = annotations(&pod.id.to_string(), spec);
     config.user_annotations = spec.annotations.clone();
     config.pid = scope(security.pid);
     config.ipc = scope(security.ipc);
@@ -175,32 +175,26 @@ fn dns(spec: &PodSpec) -> Option<Dns> {
     })
 }
 
-fn annotations(pod: &Pod) -> BTreeMap<String, String> {
-    let spec = &pod.spec;
-    let who = [
-        ("container-type", "sandbox".to_owned()),
-        ("sandbox-id", pod.id.to_string()),
-        ("sandbox-name", spec.name.clone()),
-        ("sandbox-namespace", spec.namespace.clone()),
-        ("sandbox-uid", spec.uid.clone()),
-    ];
-    let named = who.into_iter().chain(sizes(&spec.resources));
-    named
-        .map(|(key, value)| (format!("{ANNOTATION_PREFIX}.{key}"), value))
-        .collect()
-}
-
-/// How large the virtual machine is to be: what the pod's containers need together, as Kata reads it
-/// (containerd's annotations). What was not asked for is left to the runtime's configuration.
-fn sizes(resources: &spec::Resources) -> impl Iterator<Item = (&'static str, String)> + use<> {
-    let asked = [
-        ("sandbox-cpu-period", i128::from(resources.cpu_period)),
-        ("sandbox-cpu-quota", i128::from(resources.cpu_quota)),
-        ("sandbox-cpu-shares", i128::from(resources.cpu_shares)),
-        ("sandbox-memory", i128::from(resources.memory_limit)),
-    ];
-    let given = asked.into_iter().filter(|(_, value)| *value != 0);
-    given.map(|(key, value)| (key, value.to_string()))
+fn annotations(id: &str, spec: &PodSpec) -> BTreeMap<String, String> {
+    let asked = &spec.resources;
+    let signed = |value: i64| (value != 0).then(|| value.to_string());
+    let unsigned = |value: u64| (value != 0).then(|| value.to_string());
+    let text = |text: &str| Some(text.to_owned());
+    // Shims of virtual machines size them by the last four.
+    [
+        ("container-type", text("sandbox")),
+        ("sandbox-id", text(id)),
+        ("sandbox-name", text(&spec.name)),
+        ("sandbox-namespace", text(&spec.namespace)),
+        ("sandbox-uid", text(&spec.uid)),
+        ("sandbox-cpu-period", unsigned(asked.cpu_period)),
+        ("sandbox-cpu-quota", signed(asked.cpu_quota)),
+        ("sandbox-cpu-shares", unsigned(asked.cpu_shares)),
+        ("sandbox-memory", signed(asked.memory_limit)),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((format!("{ANNOTATION_PREFIX}.{key}"), value?)))
+    .collect()
 }
 
 fn scope(sharing: Sharing) -> NamespaceScope {

@@ -294,11 +294,12 @@ impl Rung for StartRung {
     }
 
     /// Each part has a deadline of its own, whose error says more than this one:
-    /// asking the runtime, having it kill, killing, its delete, the cgroups.
+    /// asking the runtime, having it kill, killing, its delete, the cgroups. A shim is asked twice
+    /// more: to wait for the end, and to end itself.
     fn undo_deadline(&self, pod: &Pod) -> Duration {
         let deadlines = self.runtime(pod).map(|runtime| runtime.handler().deadlines);
         let deadlines = deadlines.unwrap_or_default();
-        deadlines.query + deadlines.kill * 3 + deadlines.delete + QUIET
+        deadlines.query + deadlines.kill * 5 + deadlines.delete + QUIET
     }
 
     fn handler(&self, pod: &Pod) -> String {

@@ -57,22 +57,35 @@ fn a_host_name_is_made_of_the_pod_s() {
     assert_eq!(hostname_of(&"x".repeat(80)).len(), 63);
 }
 
+/// A shim of virtual machines reads from them whose sandbox it is, and how large.
 #[test]
-fn a_virtual_machine_is_told_its_size_as_kata_reads_it() {
-    let resources = spec::Resources {
-        cpu_period: 100_000,
-        cpu_quota: 250_000,
-        cpu_shares: 512,
-        memory_limit: 1 << 30,
-        ..spec::Resources::default()
+fn annotations_name_the_sandbox_and_its_size_where_one_was_asked_for() {
+    let mut spec = PodSpec {
+        name: "web".to_owned(),
+        namespace: "default".to_owned(),
+        uid: "u-1".to_owned(),
+        ..PodSpec::default()
     };
-    let told: Vec<_> = sizes(&resources).collect();
-    let expected = [
-        ("sandbox-cpu-period", "100000"),
-        ("sandbox-cpu-quota", "250000"),
-        ("sandbox-cpu-shares", "512"),
-        ("sandbox-memory", "1073741824"),
-    ];
-    assert_eq!(told, expected.map(|(key, value)| (key, value.to_owned())));
-    assert_eq!(sizes(&spec::Resources::default()).count(), 0);
+    let get = |spec: &PodSpec, key: &str| {
+        let key = format!("io.kubernetes.cri.{key}");
+        annotations("id-1", spec).get(&key).cloned()
+    };
+    assert_eq!(
+        get(&spec, "container-type").as_deref(),
+        Some("sandbox"),
+        "what it is"
+    );
+    assert_eq!(get(&spec, "sandbox-id").as_deref(), Some("id-1"));
+    assert_eq!(get(&spec, "sandbox-namespace").as_deref(), Some("default"));
+    for size in ["cpu-period", "cpu-quota", "cpu-shares", "memory"] {
+        assert_eq!(get(&spec, &format!("sandbox-{size}")), None, "{size}");
+    }
+    spec.resources.cpu_quota = 200_000;
+    spec.resources.cpu_period = 100_000;
+    spec.resources.cpu_shares = 2048;
+    spec.resources.memory_limit = 1 << 30;
+    assert_eq!(get(&spec, "sandbox-cpu-quota").as_deref(), Some("200000"));
+    assert_eq!(get(&spec, "sandbox-cpu-period").as_deref(), Some("100000"));
+    assert_eq!(get(&spec, "sandbox-cpu-shares").as_deref(), Some("2048"));
+    assert_eq!(get(&spec, "sandbox-memory").as_deref(), Some("1073741824"));
 }
