@@ -62,6 +62,15 @@ impl Handler {
     }
 }
 
+/// A daemon's configuration with all of them in it.
+///
+/// # Errors
+/// If what one needs cannot be made.
+pub fn all_configured() -> Result<Config> {
+    let each = ALL.iter().map(|handler| (handler.configuration)());
+    Ok(Config::with_file(each.collect::<Result<String>>()?))
+}
+
 /// Whether the sandboxes of the handler of this name have a network stack of their own.
 #[must_use]
 pub fn has_own_stack(name: &str) -> bool {

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scripted_plugin::{BROKEN, beside, sleep_for_ever};
+use crate::scripted_plugin::{BROKEN, beside};
 
 mod machine;
 mod program;
@@ -193,7 +193,7 @@ pub fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let shim = Installed { path };
     let done = match rest.first().map(String::as_str) {
-        Some(machine::FLAG) => sleep_for_ever(),
+        Some(machine::FLAG) => machine::run(),
         Some(serve::FLAG) => serve::serve(&shim, &rest),
         _ => program::call(&shim, &rest),
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use podwalk_tests::conflist::Bridge;
 use podwalk_tests::daemon::{Answer, Config};
-use podwalk_tests::handlers::{ALL, RUNSC};
+use podwalk_tests::handlers::{ALL, RUNSC, all_configured};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::scene::{self, End, Scene, Told};
 use podwalk_tests::{outside, wait};
@@ -23,7 +23,7 @@ fn podnet() -> Bridge {
 #[test]
 fn handlers_run_side_by_side() -> Result<()> {
     node::run(Layout::V1, || {
-        let mut scene = Scene::open_with(&RUNSC.configured()?, &[podnet()])?;
+        let mut scene = Scene::open_with(&all_configured()?, &[podnet()])?;
         for handler in ALL {
             let name = handler.name;
             scene.client().run(&["--name", name, "--runtime", name])?;

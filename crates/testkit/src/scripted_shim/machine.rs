@@ -11,8 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
+use crate::scripted_plugin::sleep_for_ever;
+
 /// What the machine's process is called with.
 pub(super) const FLAG: &str = "--machine";
+/// What it takes, in bytes.
+const MEMORY: usize = 1024 * 1024;
 /// Its pid, in the bundle, for the day when the shim is dead.
 const PID: &str = "machine.pid";
 
@@ -31,15 +35,31 @@ pub(super) fn start(program: &Path, bundle: &Path) -> io::Result<Child> {
         let mut command = Command::new(program);
         command.arg(FLAG).process_group(0).env_clear();
         let null = || Stdio::null();
-        command.stdin(null()).stdout(null()).stderr(null()).spawn()
+        command
+            .stdin(Stdio::piped())
+            .stdout(null())
+            .stderr(null())
+            .spawn()
     });
     let started = starting.join();
-    let child = started.map_err(|_| io::Error::other("the thread that starts it ended"))??;
+    let mut child = started.map_err(|_| io::Error::other("the thread that starts it ended"))??;
     if let Some(path) = config.pointer("/linux/cgroupsPath").and_then(Value::as_str) {
         enter_cgroup(path, child.id())?;
     }
     fs::write(bundle.join(PID), child.id().to_string())?;
+    // It is where it is to be, and goes on.
+    drop(child.stdin.take());
     Ok(child)
+}
+
+/// The machine: when it is where it is to be it takes some memory, which is its cgroup's then, and
+/// sleeps.
+pub(super) fn run() -> ! {
+    // Whatever ends its input, also the end of its shim, lets it go on.
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    let memory = vec![1_u8; MEMORY];
+    std::hint::black_box(&memory);
+    sleep_for_ever()
 }
 
 /// Ends the machine that a bundle tells of, if it lives; its pid.
