@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use tokio::time::{Duration, Instant, timeout};
 use crate::bundle::{Bundle, is_pause};
 use crate::cgroup::Cgroups;
 use podwalk_process::Spawn;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::command::{Answer, Call, Setting};
 use crate::error::{OciError, Verb};
@@ -38,7 +40,14 @@ pub(crate) static PARENT_IN_USE: RwLock<()> = RwLock::const_new(());
 const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 /// How often to look whether a process has executed its program, which nothing announces.
-const EXEC_POLL: Duration = Duration::from_micros(500);
+const EXEC_POLL: Duration = Duration::from_millis(1);
+
+/// The same for the first moments, and how often then.
+const EARLY_POLL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000,
+};
+const EARLY_LOOKS: u32 = 40;
 
 /// A sandbox that was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,6 +285,9 @@ pub(crate) async fn see_pause(
     end: Instant,
 ) -> Result<(), OciError> {
     let pid = watch.identity().pid;
+    if became_pause_soon(watch).await {
+        return Ok(());
+    }
     while !is_pause(pid) {
         if Instant::now() >= end {
             let id = id.to_string();
@@ -287,6 +299,22 @@ pub(crate) async fn see_pause(
         }
     }
     Ok(())
+}
+
+/// Whether a process executes the pause program within the first moments. It nearly always does, in
+/// less time than the timer can tell, so a thread looks.
+async fn became_pause_soon(watch: &ProcessWatch) -> bool {
+    let pid = watch.identity().pid;
+    let Ok(pidfd) = watch.as_fd().try_clone_to_owned() else {
+        return false;
+    };
+    let look = move || {
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        (0..EARLY_LOOKS)
+            .any(|_| is_pause(pid) || matches!(poll(&mut ended, Some(&EARLY_POLL)), Ok(1..)))
+            && is_pause(pid)
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or(false)
 }
 
 /// Naming a plain file as a namespace makes some runtimes start the sandbox elsewhere.
