@@ -18,6 +18,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use podwalk_process::{Command, Spawned, Stdio};
@@ -28,6 +29,7 @@ pub use error::Error;
 
 use crate::point;
 use crate::process::{open_pidfd, wait_all};
+use crate::sys::Refused;
 use group::Group;
 use roll::Roll;
 
@@ -69,7 +71,8 @@ impl Effects {
     ///
     /// # Errors
     /// [`Error::Name`] if `pod` cannot be a cgroup's name, [`Error::Cgroup`] if the cgroup cannot be
-    /// made, [`Error::Start`] if the program cannot be executed, or cannot join the cgroup.
+    /// made or joined, [`Error::Start`] if the program cannot be executed, [`Error::Directory`] if its
+    /// working directory cannot be entered.
     pub fn spawn(
         &self,
         pod: &str,
@@ -77,9 +80,20 @@ impl Effects {
         stdio: Stdio<'_>,
     ) -> Result<Spawned, Error> {
         check_name(pod)?;
-        let entrance = self.group(pod).map(|group| group.make()).transpose()?;
-        launch::launch(pod, command, stdio, entrance.as_ref())
-            .map_err(|source| Error::start(pod, command.program, source))
+        let group = self.group(pod);
+        let entrance = group.as_ref().map(Group::make).transpose()?;
+        launch::launch(pod, command, stdio, entrance.as_ref()).map_err(|refused| match refused {
+            Refused::Start(source) => Error::start(pod, command.program, source),
+            Refused::Place(source) => {
+                let path = group.as_ref().map_or(Path::new(""), Group::path);
+                Error::cgroup("start a process in", path, source)
+            }
+            Refused::Directory(source) => Error::Directory {
+                pod: pod.to_owned(),
+                path: command.directory.to_path_buf(),
+                source,
+            },
+        })
     }
 
     /// Kills every process of `pod`'s effects and sees each of them gone; then removes the cgroup.

@@ -170,9 +170,21 @@ pub(crate) enum Place<'a> {
     Joined(BorrowedFd<'a>),
 }
 
+/// Why a program was not executed.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// There is no process, or the program is none that runs here.
+    Start(io::Error),
+    /// It cannot be in its cgroup.
+    Place(io::Error),
+    /// Its working directory cannot be entered.
+    Directory(io::Error),
+}
+
 /// Executes `image` in a child, the leader of a process group of its own, with these descriptors
 /// (none of them one of the three) as its standard input, output and error. Returns when it has
-/// been executed: its pid, and the same held. It tells its end by SIGCHLD and is to be reaped.
+/// been executed, or was killed before: its pid, and the same held. It tells its end by SIGCHLD and
+/// is to be reaped.
 ///
 /// A child that is to join a cgroup dies with its parent until it has, so that there is no moment at
 /// which it can outlive the parent without being findable. At exec nothing of that is left: the
@@ -184,30 +196,42 @@ pub(crate) fn execute(
     image: &Image,
     stdio: [BorrowedFd<'_>; 3],
     place: Place<'_>,
-) -> io::Result<(Pid, OwnedFd)> {
+) -> Result<(Pid, OwnedFd), Refused> {
     let parent = getpid();
     let (arguments, environment) = (pointers(&image.arguments), pointers(&image.environment));
     let refused = Cell::new(None);
-    let start = || {
+    let join = || {
         if let Place::Joined(file) = place {
             end_with(parent)?;
             rustix::io::write(file, b"0")?;
             set_parent_process_death_signal(None)?;
         }
+        Ok(())
+    };
+    let start = || {
         let [input, output, errors] = stdio;
         dup2_stdin(input)?;
         dup2_stdout(output)?;
         dup2_stderr(errors)?;
         setpgid(None, None)?;
-        chdir(image.directory.as_c_str())?;
         become_program(&image.program, &arguments, &environment)
     };
-    let attempt = || start().inspect_err(|errno| refused.set(Some(*errno)));
+    // Where it ended, and why, is told through the memory that is shared until exec.
+    let told = |at: fn(io::Error) -> Refused| {
+        let refused = &refused;
+        move |errno: &Errno| refused.set(Some((at, *errno)))
+    };
+    let attempt = || {
+        join().inspect_err(told(Refused::Place))?;
+        chdir(image.directory.as_c_str()).inspect_err(told(Refused::Directory))?;
+        start().inspect_err(told(Refused::Start))
+    };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK;
     // Handlers of ours must not run in the child, which would run them in our memory: they are
     // cleared there, and until then all signals are blocked.
     let flags = widened(flags) | CLONE_CLEAR_SIGHAND;
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let masked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let before = masked.map_err(|errno| Refused::Start(errno.into()))?;
     let cgroup = match place {
         Place::Born(directory) => Some(directory),
         Place::Parents | Place::Joined(_) => None,
@@ -215,14 +239,20 @@ pub(crate) fn execute(
     // SAFETY: `attempt` makes plain system calls, which neither allocate nor lock; what it writes,
     // `refused`, is this thread's, which waits meanwhile; with CLONE_VM comes CLONE_VFORK.
     let child = unsafe { child(flags, libc::SIGCHLD, cgroup, &attempt) };
-    before.thread_set_mask()?;
-    let (pid, pidfd) = child?;
+    // It fails only for a mask that is none.
+    let _ = before.thread_set_mask();
+    let (pid, pidfd) = child.map_err(|error| match error.kind() {
+        // Too many processes, or too little memory: neither is the cgroup's fault.
+        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => Refused::Start(error),
+        _ if cgroup.is_some() => Refused::Place(error),
+        _ => Refused::Start(error),
+    })?;
     match refused.get() {
         None => Ok((pid, pidfd)),
-        Some(errno) => {
+        Some((at, errno)) => {
             // It has ended, or is about to.
             while nix::sys::wait::waitpid(pid, None) == Err(nix::errno::Errno::EINTR) {}
-            Err(errno.into())
+            Err(at(errno.into()))
         }
     }
 }

@@ -30,7 +30,10 @@ impl Child {
                 pidfd: Some(pidfd),
             }),
             Err(error) => {
+                // What was killed goes at once, or is waited for in vain only in a sleep that
+                // nothing interrupts.
                 let _ = kill_process_group(leader, Signal::KILL);
+                let _ = waitid(WaitId::Pid(leader), WaitIdOptions::EXITED);
                 Err(error)
             }
         }
@@ -66,8 +69,8 @@ impl Child {
         status.ok_or_else(|| io::Error::other("it ended without a status"))
     }
 
-    /// Whether somebody is left in the group of a child that was reaped: its number is not given
-    /// away while it has members, so this asks about nobody else.
+    /// Whether somebody is left in the group of a child that was reaped. Its number is not given away
+    /// while it has members; once it has none this may ask about a stranger, and harms nobody.
     pub(crate) fn group_lives(&self) -> bool {
         rustix::process::test_kill_process_group(self.leader).is_ok()
     }

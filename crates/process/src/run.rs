@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
@@ -10,6 +11,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::child::Child;
 use crate::spawn::{Command, NotSpawned, Spawn, Spawned, Stdio};
@@ -42,7 +44,8 @@ pub struct Job<'a> {
     pub listen: bool,
     /// Whether what it leaves in its process group lives on after its own end.
     pub leaves: bool,
-    /// How long it may take.
+    /// How long it may take once it was started. A program that is just being written is tried for
+    /// about a second before that.
     pub deadline: Duration,
 }
 
@@ -166,6 +169,7 @@ impl<'a> Running<'a> {
         observe: &'a (dyn Fn(Moment) + Sync),
     ) -> Result<Running<'a>, Cut> {
         let no_pipe = |error: io::Error| Cut::NotStarted(NotSpawned::Execute(error));
+        keep_status_of_children().map_err(no_pipe)?;
         let ends = Ends::make(job.input.is_some(), job.listen).map_err(no_pipe)?;
         let spawned = spawn_settled(spawn, job, &ends).await;
         let spawned = spawned.map_err(Cut::NotStarted)?;
@@ -314,6 +318,18 @@ impl<'a> Running<'a> {
         }
         (status, true)
     }
+}
+
+/// Sees to it that SIGCHLD is not ignored, as whoever started us may have left it: then the kernel
+/// reaps every child by itself, and neither its status nor its number is ours. A handler of tokio's
+/// takes the place, and stays.
+fn keep_status_of_children() -> io::Result<()> {
+    static HEARD: OnceLock<()> = OnceLock::new();
+    if HEARD.get().is_none() {
+        drop(signal(SignalKind::child())?);
+        HEARD.get_or_init(|| ());
+    }
+    Ok(())
 }
 
 /// The two ends of one of a program's descriptors; ours only where there is a pipe.

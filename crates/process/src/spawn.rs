@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 /// What is to be executed.
 #[derive(Debug, Clone)]
 pub struct Command<'a> {
-    /// The program's file. No path is searched.
+    /// The path of the program's file, with a `/` in it: no place is searched.
     pub program: &'a Path,
     /// Its arguments, without its own name.
     pub arguments: Vec<&'a OsStr>,
@@ -58,7 +58,7 @@ pub enum NotSpawned {
 /// cgroup named after the pod.
 pub trait Spawn: Send + Sync {
     /// Executes `command` for the pod `owner` ("" for none), as the leader of a process group of its
-    /// own, with the signal mask empty and no signal ignored.
+    /// own, with no signal blocked and SIGPIPE as it is by default.
     ///
     /// # Errors
     /// When nothing was executed.

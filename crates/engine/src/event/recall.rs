@@ -10,7 +10,9 @@ use crate::record::{Entry, Record};
 
 use super::{Told, describe};
 
-/// A record's place: by the wall clock, which alone goes on over boots, and then within its pod.
+/// A record's place: by the wall clock, which alone goes on over boots, and then within its pod. Of
+/// a pod whose clock was set back the later records count as made at the same time, so that they
+/// stay in their order.
 type Place = (u64, usize, usize);
 
 /// The youngest `most` events that a journal's records tell, the oldest first. Of a pod that was
@@ -24,9 +26,11 @@ pub(super) fn recall(pods: &[Vec<Entry>], graves: &[Obituary], most: usize) -> V
         }
     };
     for (pod, entries) in pods.iter().enumerate() {
+        let mut latest = 0;
         for (number, entry) in entries.iter().enumerate() {
+            latest = entry.stamp.wall_ns.max(latest);
             if !matches!(entry.record, Record::Intent(_) | Record::Snapshot(_)) {
-                consider((entry.stamp.wall_ns, pod, number));
+                consider((latest, pod, number));
             }
         }
     }

@@ -149,6 +149,19 @@ fn earlier_openings_are_told_from_the_journal_in_the_order_of_time() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_changes_no_pods_order() {
+    let mut story = Story::new(NetworkMode::Cni, 1).started();
+    for (number, entry) in (0..).zip(&mut story.entries) {
+        entry.stamp.wall_ns -= number * 1_500_000_000;
+    }
+    let told = recalled(&[story], &[]);
+    let words: Vec<_> = told.iter().map(|(word, _)| *word).collect();
+    assert_eq!((words[0], words[words.len() - 1]), ("asked", "started"));
+    let states: Vec<_> = told.iter().map(|(_, state)| state.clone()).collect();
+    assert_eq!(states[states.len() - 2..], ["CniConfigured", "Started"]);
+}
+
+#[test]
 fn only_the_youngest_of_what_the_journal_tells_are_kept() {
     let pods: Vec<_> = (0..WINDOW as u64 / 4)
         .map(|number| {

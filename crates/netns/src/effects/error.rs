@@ -45,6 +45,16 @@ pub enum Error {
         /// What the kernel answered.
         source: io::Error,
     },
+    /// A program's working directory cannot be entered.
+    #[error("cannot enter {} to start a program for pod {pod}: {source}; {}", path.display(), remedy(source))]
+    Directory {
+        /// The pod.
+        pod: String,
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
     /// Processes did not go before the deadline. What they do may still happen.
     #[error(
         "processes of an effect of pod {pod} do not end: {pids}; look why with 'cat /proc/PID/stack'"

@@ -43,6 +43,10 @@ impl Group {
         Self { path }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn child(&self, name: &str) -> Self {
         Self::at(self.path.join(name))
     }

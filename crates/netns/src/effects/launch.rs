@@ -10,7 +10,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 
 use super::ENVIRONMENT;
 use super::group::Entrance;
-use crate::sys::{self, Image, Place};
+use crate::sys::{self, Image, Place, Refused};
 
 /// The lowest descriptor that is not one of the three.
 const ABOVE_STDIO: i32 = 3;
@@ -21,15 +21,18 @@ pub(super) fn launch(
     command: &Command<'_>,
     stdio: Stdio<'_>,
     entrance: Option<&Entrance>,
-) -> io::Result<Spawned> {
+) -> Result<Spawned, Refused> {
     let place = match entrance {
         None => Place::Parents,
         Some(Entrance::File(file)) => Place::Joined(file.as_fd()),
         Some(Entrance::Directory(directory)) => Place::Born(directory.as_fd()),
     };
-    let image = image(pod, command)?;
+    let image = image(pod, command).map_err(Refused::Start)?;
     // One that is among the three would be overwritten by another before it is put in its place.
-    let kept = |end| fcntl_dupfd_cloexec(end, ABOVE_STDIO);
+    let kept = |end| {
+        let kept = fcntl_dupfd_cloexec(end, ABOVE_STDIO);
+        kept.map_err(|errno| Refused::Start(errno.into()))
+    };
     let (input, output) = (kept(stdio.input)?, kept(stdio.output)?);
     let errors = kept(stdio.errors)?;
     let stdio = [&input, &output, &errors].map(OwnedFd::as_fd);

@@ -157,9 +157,14 @@ fn what_cannot_be_executed_says_why_and_leaves_no_child() {
         directory: &elsewhere,
         ..command
     };
-    assert_eq!(refused(&lost).kind(), std::io::ErrorKind::NotFound);
+    let error = without_cgroups().spawn("pod-3", &lost, stdio).unwrap_err();
+    assert!(
+        matches!(&error, Error::Directory { path, .. } if *path == elsewhere),
+        "{error}"
+    );
     let torn = Command {
         arguments: vec![OsStr::new("a\0b")],
+        directory: Path::new("/"),
         ..lost
     };
     assert_eq!(refused(&torn).kind(), std::io::ErrorKind::InvalidInput);

@@ -254,3 +254,27 @@ async fn the_moments_are_told_in_their_order() {
     assert_eq!(told.last(), Some(&Moment::CutOff));
     assert_eq!(told[0], Moment::Spawned);
 }
+
+/// The test runs itself again as whoever is started by a shell that ignores SIGCHLD.
+#[tokio::test]
+async fn a_signal_of_children_that_was_ignored_before_us_does_not_take_their_status() {
+    let name =
+        "run::tests::a_signal_of_children_that_was_ignored_before_us_does_not_take_their_status";
+    if std::env::var_os("PODWALK_CHLD_IGNORED").is_some() {
+        let exit = Script::new("exit 3").run(b"", LONG).await.unwrap();
+        assert_eq!(exit.status.code(), Some(3));
+        return;
+    }
+    let again = std::process::Command::new("/bin/sh")
+        .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env("PODWALK_CHLD_IGNORED", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(
+        again.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
