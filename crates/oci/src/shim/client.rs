@@ -193,9 +193,10 @@ fn told(error: ttrpc::Error, within: Duration) -> CallError {
     }
 }
 
+/// There is no socket, nobody listens on it, or whoever did has ended just now.
 fn is_nobody(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
     )
 }

@@ -18,6 +18,19 @@ fn with(change: impl FnOnce(&mut Answer)) -> Answer {
 }
 
 #[tokio::test]
+async fn duty_13_the_configuration_goes_in_the_result_comes_out_and_stderr_is_apart() {
+    let mut answer = attaches();
+    answer.stderr = Some("{} is no result\n".to_owned());
+    let bench = Bench::new(vec![Script::new().on("ADD", answer)]);
+    bench.add().await.unwrap();
+    let told = &bench.plugins[0].records().unwrap()[0].stdin;
+    assert_eq!(
+        (&told["name"], &told["type"]),
+        (&"podnet".into(), &"p0".into())
+    );
+}
+
+#[tokio::test]
 async fn duty_18_the_plugins_own_error_is_told_with_its_last_words() {
     let mut answer = fails(100);
     answer.stderr = Some("first\nlast words\n".to_owned());
