@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -32,6 +33,12 @@ fn start(client: &Client, name: &str) -> Result<Answer> {
     client.call(["run", "--name", name, "--annotation", ANNOTATION])
 }
 
+/// The same on a thread, for a start that is held.
+fn start_beside(client: &Client, name: &'static str) -> JoinHandle<Result<Answer>> {
+    let client = client.clone();
+    std::thread::spawn(move || start(&client, name))
+}
+
 fn status(inspected: &Value, step: &str) -> Value {
     let steps = inspected["steps"].as_array();
     let found = steps.and_then(|all| all.iter().find(|one| one["step"] == step));
@@ -58,10 +65,7 @@ fn a_late_network_comes_when_the_sandbox_runs_and_the_pod_is_ready_after_it() ->
         let (plane, scene) = scene("")?;
         let client = scene.client();
         plane.hold()?;
-        let caller = std::thread::spawn({
-            let client = client.clone();
-            move || start(&client, "web")
-        });
+        let caller = start_beside(&client, "web");
         let added = wait::until(PATIENCE, || Ok(plane.seen()?.pop()))?;
         ensure!(added.as_deref() == Some("ADD net1 beside 1"), "{added:?}");
         // The sandbox runs; nobody hears of the pod but who asks for all.
@@ -173,10 +177,7 @@ fn a_sandbox_that_exits_before_its_late_networks_is_a_failed_start() -> Result<(
         let (plane, scene) = scene("")?;
         let client = scene.client();
         plane.hold()?;
-        let caller = std::thread::spawn({
-            let client = client.clone();
-            move || start(&client, "web")
-        });
+        let caller = start_beside(&client, "web");
         wait::until(PATIENCE, || Ok(plane.seen()?.pop()))?.context("no ADD")?;
         let told = Told::by(&client.inspect("web")?)?;
         let pid = nix::unistd::Pid::from_raw(i32::try_from(told.pid)?);

@@ -1,5 +1,7 @@
 //! A handler of either kind: an OCI runtime's command line, or a shim.
 
+use std::time::Duration;
+
 use crate::bundle::Bundle;
 use crate::error::OciError;
 use crate::handler::Handler;
@@ -24,6 +26,28 @@ impl Runtime {
             Self::Oci(runtime) => runtime.handler(),
             Self::Shim(runtime) => runtime.handler(),
         }
+    }
+
+    /// How long [`create_and_start`](Self::create_and_start) may take, all of its parts together.
+    pub fn start_deadline(&self) -> Duration {
+        let deadlines = self.handler().deadlines;
+        let asked = match self {
+            Self::Oci(_) => Duration::ZERO,
+            // To connect, for its pid, how the sandbox is; and its process is seen besides.
+            Self::Shim(_) => deadlines.query * 3 + deadlines.start,
+        };
+        deadlines.create + deadlines.start + asked
+    }
+
+    /// The same for [`delete`](Self::delete): asking, having it kill, killing, its delete, the
+    /// cgroups. A shim is asked twice more: to wait for the end, and to end itself.
+    pub fn end_deadline(&self) -> Duration {
+        let deadlines = self.handler().deadlines;
+        let kills = match self {
+            Self::Oci(_) => 3,
+            Self::Shim(_) => 5,
+        };
+        deadlines.query + deadlines.kill * kills + deadlines.delete
     }
 
     /// See [`OciRuntime::create_and_start`], [`ShimRuntime::create_and_start`].

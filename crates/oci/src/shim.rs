@@ -120,6 +120,7 @@ impl ShimRuntime {
         let binary = self.handler.locate()?;
         let id = bundle.id();
         self.prepare(id, bundle.dir()).await?;
+        let begun = Instant::now();
         let bootstrap = self.start_shim(&binary, id, id, bundle.dir()).await?;
         record::note_address(bundle.dir(), &bootstrap.address).map_err(file_failed(
             "write the address into",
@@ -130,6 +131,9 @@ impl ShimRuntime {
         point::reached("shim.moved");
         record.asked = true;
         self.note(bundle, &record)?;
+        // The program's `start` and Create have one deadline together.
+        let left = &mut session.deadlines.create;
+        *left = left.saturating_sub(begun.elapsed());
         let process = self.ask_for_it(&mut session, &mut record, bundle).await?;
         self.see_it_running(&session, process).await?;
         point::reached("shim.started");

@@ -413,18 +413,6 @@ impl Config {
                 key("config_path"),
                 key("oci_runtime")
             );
-            let of_shims = [
-                ("config_path", handler.config_path.is_some()),
-                ("oci_runtime", handler.oci_runtime.is_some()),
-                ("api", handler.api.is_some()),
-            ];
-            for (name, given) in of_shims {
-                anyhow::ensure!(
-                    !given || handler.kind != Some(Kind::Oci),
-                    "{} is a shim's, and kind is 'oci'",
-                    key(name)
-                );
-            }
             if let Some(parent) = &handler.cgroup_parent {
                 anyhow::ensure!(
                     !parent.trim_matches('/').is_empty(),

@@ -68,18 +68,7 @@ impl Handlers {
         for (name, configured) in &config.runtime.handlers {
             let (known, shim) = by_name.remove(name).unzip();
             let handler = changed(name, known, configured, &states)?;
-            let shim: Option<ShimSettings> = shim.flatten();
-            let kind = configured.kind.unwrap_or(match shim {
-                Some(_) => Kind::Shim,
-                None => Kind::Oci,
-            });
-            let settings = || {
-                changed_shim(
-                    shim.unwrap_or_else(|| unknown_shim(name, config)),
-                    configured,
-                )
-            };
-            let shim = (kind == Kind::Shim).then(settings);
+            let shim = shim_of(name, shim.flatten(), config, configured)?;
             by_name.insert(name.clone(), (handler, shim));
         }
         anyhow::ensure!(
@@ -127,9 +116,22 @@ impl Handlers {
     /// when another handler has become the default.
     ///
     /// # Errors
-    /// As for [`Handlers::find`].
+    /// As for [`Handlers::find`]; and when the handler is talked to in another way now than when it
+    /// started the sandbox, since it could not end it.
     pub fn of(&self, pod: &Pod) -> Result<&Runtime, StepError> {
-        self.find(self.name_of(pod))
+        let name = self.name_of(pod);
+        let runtime = self.find(name)?;
+        let by_shim = pod.sandbox.as_ref().map(|s| s.shim_address.is_some());
+        if by_shim.is_some_and(|by_shim| by_shim != matches!(runtime, Runtime::Shim(_))) {
+            let message =
+                format!("the kind of runtime handler '{name}' was changed under this pod");
+            return Err(
+                StepError::new(ErrorKind::Environment, message).remedy(format!(
+                    "set runtime.handlers.{name}.kind back until its pods are gone"
+                )),
+            );
+        }
+        Ok(runtime)
     }
 
     /// The names of all handlers, in order.
@@ -277,8 +279,48 @@ fn unknown_shim(name: &str, config: &Config) -> ShimSettings {
     }
 }
 
+/// What a handler has as a shim, `None` if it is none: what is known of it, as the configuration
+/// changes it.
+fn shim_of(
+    name: &str,
+    known: Option<ShimSettings>,
+    config: &Config,
+    configured: &config::Handler,
+) -> anyhow::Result<Option<ShimSettings>> {
+    let is_shim = match configured.kind {
+        Some(kind) => kind == Kind::Shim,
+        None => known.is_some(),
+    };
+    if is_shim {
+        let known = known.unwrap_or_else(|| unknown_shim(name, config));
+        return changed_shim(name, known, configured).map(Some);
+    }
+    let of_shims = [
+        ("config_path", configured.config_path.is_some()),
+        ("oci_runtime", configured.oci_runtime.is_some()),
+        ("api", configured.api.is_some()),
+    ];
+    for (key, given) in of_shims {
+        anyhow::ensure!(
+            !given,
+            "runtime.handlers.{name}.{key} is a shim's (set kind = 'shim' if it is one)"
+        );
+    }
+    Ok(None)
+}
+
 /// A shim's settings as the configuration says, which changes what is known of it.
-fn changed_shim(mut known: ShimSettings, configured: &config::Handler) -> ShimSettings {
+fn changed_shim(
+    name: &str,
+    mut known: ShimSettings,
+    configured: &config::Handler,
+) -> anyhow::Result<ShimSettings> {
+    // Without them the runtime's state would not be where it is looked for.
+    anyhow::ensure!(
+        configured.config_path.is_none() || !matches!(known.options, ShimOptions::Runc { .. }),
+        "runtime.handlers.{name}.config_path: containerd-shim-runc-v2 takes none (oci_runtime names \
+         its runtime)"
+    );
     if let Some(runtime) = &configured.oci_runtime {
         known.options = runc(Some(runtime.clone()));
     }
@@ -292,7 +334,7 @@ fn changed_shim(mut known: ShimSettings, configured: &config::Handler) -> ShimSe
             ShimService::Auto => ShimApi::Auto,
         };
     }
-    known
+    Ok(known)
 }
 
 /// A handler as the configuration says, which changes what is known of it.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -142,17 +143,31 @@ pub fn install(
     Ok(installed)
 }
 
+/// Writes the script of the program at `path`. In one step: a call may read it at this moment.
+pub(crate) fn write_script(path: &Path, script: &impl Serialize) -> io::Result<()> {
+    let fresh = beside(path, ".script.new");
+    std::fs::write(&fresh, serde_json::to_vec(script)?)?;
+    std::fs::rename(fresh, beside(path, ".script.json"))
+}
+
+/// Reads what the program at `path` has recorded, in order.
+pub(crate) fn read_records<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {
+    let text = match std::fs::read_to_string(beside(path, ".record.jsonl")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text?,
+    };
+    text.lines()
+        .map(|line| serde_json::from_str(line).map_err(io::Error::from))
+        .collect()
+}
+
 impl Installed {
     /// Replaces the script; calls already made still count.
     ///
     /// # Errors
     /// What the file system says.
     pub fn set_script(&self, script: &Script) -> io::Result<()> {
-        let text = serde_json::to_vec(script)?;
-        // In one step: a call may read it at this moment.
-        let fresh = beside(&self.path, ".script.new");
-        std::fs::write(&fresh, text)?;
-        std::fs::rename(fresh, beside(&self.path, ".script.json"))
+        write_script(&self.path, script)
     }
 
     /// The calls so far, in order.
@@ -160,14 +175,7 @@ impl Installed {
     /// # Errors
     /// What the file system says, or a line that is no record.
     pub fn records(&self) -> io::Result<Vec<Record>> {
-        let text = match std::fs::read_to_string(beside(&self.path, ".record.jsonl")) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        text.lines()
-            .map(|line| serde_json::from_str(line).map_err(io::Error::from))
-            .collect()
+        read_records(&self.path)
     }
 
     /// The verbs of the calls so far, in order.

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scripted_plugin::{BROKEN, beside};
+use crate::scripted_plugin::{BROKEN, beside, read_records, write_script};
 
 mod machine;
 mod program;
@@ -130,9 +130,7 @@ impl Installed {
     /// # Errors
     /// What the file system says.
     pub fn set_script(&self, script: &Script) -> io::Result<()> {
-        let fresh = beside(&self.path, ".script.new");
-        std::fs::write(&fresh, serde_json::to_vec(script)?)?;
-        std::fs::rename(fresh, beside(&self.path, ".script.json"))
+        write_script(&self.path, script)
     }
 
     /// The calls so far, in order.
@@ -140,13 +138,7 @@ impl Installed {
     /// # Errors
     /// What the file system says, or a line that is no call.
     pub fn calls(&self) -> io::Result<Vec<Call>> {
-        let text = match std::fs::read_to_string(beside(&self.path, ".record.jsonl")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            text => text?,
-        };
-        text.lines()
-            .map(|line| serde_json::from_str(line).map_err(io::Error::from))
-            .collect()
+        read_records(&self.path)
     }
 
     /// The names of the calls so far, in order.

@@ -47,6 +47,7 @@ tables! {
     sigkill_at_some_points_with_a_machine_behind_a_shim: V2, walk(SCRIPTED_SHIM, some(0, 5));
     sigkill_at_some_points_with_a_late_network_with_crun: V1, late_walk(CRUN, some(0, 3));
     sigkill_at_some_points_with_a_late_network_with_runc: V2, late_walk(RUNC, some(1, 6));
+    sigkill_at_some_points_with_a_late_network_of_a_machine: V2, late_walk(SCRIPTED_SHIM, some(2, 6));
     sigkill_at_every_point_in_a_user_namespace_with_crun: V1, mapped(CRUN, Part(0, 1));
     sigkill_at_some_points_in_a_user_namespace_with_runc: V2, mapped(RUNC, some(3, 6));
 
@@ -78,7 +79,11 @@ fn walk(handler: Handler, part: Part) -> Result<()> {
 
 /// A second network is attached when the sandbox runs.
 fn late_walk(handler: Handler, part: Part) -> Result<()> {
-    let mut config = Config::with_file(late::CONFIGURATION);
+    let mut config = handler.configured()?;
+    config
+        .file
+        .get_or_insert_default()
+        .push_str(late::CONFIGURATION);
     Plane::before(&mut config)?;
     let table = Table::open(config, None)?;
     rows(&table, &mut Walk::late(handler), "", part)

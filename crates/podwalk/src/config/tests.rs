@@ -79,10 +79,6 @@ fn what_cannot_work_is_refused_by_its_key() {
         ("[runtime.handlers.a]\nkind = 'vm'", "kind"),
         ("[runtime.handlers.a]\napi = 'sandboxes'", "api"),
         (
-            "[runtime.handlers.a]\nkind = 'oci'\nconfig_path = '/x'",
-            "runtime.handlers.a.config_path",
-        ),
-        (
             "[runtime.handlers.a]\nconfig_path = '/x'\noci_runtime = 'crun'",
             "runtime.handlers.a.oci_runtime",
         ),

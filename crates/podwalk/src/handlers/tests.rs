@@ -178,3 +178,31 @@ fn a_shim_is_configured_by_its_keys() {
     assert_eq!(shim(&handlers, "mine").unwrap().options, ShimOptions::None);
     assert_eq!(shim(&handlers, "crun"), None);
 }
+
+#[test]
+fn a_shims_keys_are_refused_where_there_is_none() {
+    for (text, key) in [
+        (
+            "[runtime.handlers.mine]\nbinary = '/opt/shim'\nconfig_path = '/x'",
+            "mine.config_path",
+        ),
+        (
+            "[runtime.handlers.crun]\noci_runtime = 'runc'",
+            "crun.oci_runtime",
+        ),
+        (
+            "[runtime.handlers.kata]\nkind = 'oci'\napi = 'auto'",
+            "kata.api",
+        ),
+        (
+            "[runtime.handlers.shim-runc]\nconfig_path = '/x'",
+            "shim-runc.config_path",
+        ),
+    ] {
+        let error = handlers(text).err().expect(text).to_string();
+        assert!(
+            error.contains(&format!("runtime.handlers.{key}")),
+            "{error}"
+        );
+    }
+}

@@ -17,6 +17,9 @@ use podwalk_oci::{Bundle, ConfigError, OciError, Runtime, SandboxId, Target};
 use super::sandbox::{self, invalid};
 use super::{Host, QUIET, Watched, blocking, of_netns, recorded};
 
+/// Nothing is asked of a handler that there is not.
+const NO_RUNTIME: Duration = Duration::from_secs(10);
+
 pub(super) struct StartRung(pub(super) Host);
 
 impl StartRung {
@@ -288,18 +291,14 @@ impl Rung for StartRung {
     type Step = Start;
 
     fn deadline(&self, pod: &Pod) -> Duration {
-        let deadlines = self.runtime(pod).map(|runtime| runtime.handler().deadlines);
-        let deadlines = deadlines.unwrap_or_default();
-        deadlines.create + deadlines.start
+        let runtime = self.runtime(pod);
+        runtime.map_or(NO_RUNTIME, Runtime::start_deadline)
     }
 
-    /// Each part has a deadline of its own, whose error says more than this one:
-    /// asking the runtime, having it kill, killing, its delete, the cgroups. A shim is asked twice
-    /// more: to wait for the end, and to end itself.
+    /// Each part has a deadline of its own, whose error says more than this one.
     fn undo_deadline(&self, pod: &Pod) -> Duration {
-        let deadlines = self.runtime(pod).map(|runtime| runtime.handler().deadlines);
-        let deadlines = deadlines.unwrap_or_default();
-        deadlines.query + deadlines.kill * 5 + deadlines.delete + QUIET
+        let runtime = self.runtime(pod);
+        runtime.map_or(NO_RUNTIME, Runtime::end_deadline) + QUIET
     }
 
     fn handler(&self, pod: &Pod) -> String {
