@@ -10,9 +10,9 @@ use crate::cgroup::CgroupLayout;
 /// A call of a runtime, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Makes the sandbox's process, which waits.
-    Create,
-    /// Lets it go.
+    /// Makes the sandbox and starts it.
+    Run,
+    /// Starts a shim.
     Start,
     /// Asks what the runtime knows.
     State,
@@ -27,7 +27,7 @@ pub enum Verb {
 impl fmt::Display for Verb {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Create => "create",
+            Self::Run => "run",
             Self::Start => "start",
             Self::State => "state",
             Self::Kill => "kill",

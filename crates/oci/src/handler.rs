@@ -133,9 +133,9 @@ fn executable(path: &Path) -> Option<Result<PathBuf, OciError>> {
 /// minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// `create`, the longest: a virtual machine boots in it.
+    /// `run --detach`, or a shim's `start` and Create; the longest: a virtual machine boots in it.
     pub create: Duration,
-    /// `start`.
+    /// Until the sandbox executes its program; a shim's Start.
     pub start: Duration,
     /// `state` and `--version`.
     pub query: Duration,

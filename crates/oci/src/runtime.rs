@@ -107,12 +107,8 @@ impl OciRuntime {
         bundle.netns().map_or(Ok(()), refuse_plain_file)?;
         bundle.user_namespace().map_or(Ok(()), refuse_plain_file)?;
         let binary = self.handler.locate()?;
-        let process = self.create(&binary, bundle).await?;
-        point::reached("oci.created");
-        let id = bundle.id();
-        let args = vec![OsStr::new("start"), OsStr::new(id.as_str())];
-        let call = self.call(&binary, Verb::Start, id.as_str(), args);
-        self.succeed(call).await?;
+        let process = self.run_detached(&binary, bundle).await?;
+        point::reached("oci.ran");
         self.see_it_running(bundle, process).await?;
         point::reached("oci.started");
         Ok(Sandbox {
@@ -121,9 +117,14 @@ impl OciRuntime {
         })
     }
 
-    /// `create`: the only call whose process leaves one that lives on, so it gets no pipe of
-    /// ours. What it has to say is in its log.
-    async fn create(&self, binary: &Path, bundle: &Bundle) -> Result<ProcessIdentity, OciError> {
+    /// `run --detach`, which is `create` and `start` with one program less to load. It is the only
+    /// call whose process leaves one that lives on, so it gets no pipe of ours. What it has to say
+    /// is in its log.
+    async fn run_detached(
+        &self,
+        binary: &Path,
+        bundle: &Bundle,
+    ) -> Result<ProcessIdentity, OciError> {
         let id = bundle.id();
         let (log, pid_file) = (bundle.log_file(), bundle.pid_file());
         for old in [&log, &pid_file] {
@@ -133,19 +134,20 @@ impl OciRuntime {
         let args = vec![
             OsStr::new("--log"),
             log.as_os_str(),
-            OsStr::new("create"),
+            OsStr::new("run"),
             OsStr::new("--bundle"),
             bundle.dir().as_os_str(),
             OsStr::new("--pid-file"),
             pid_file.as_os_str(),
+            OsStr::new("--detach"),
             OsStr::new(id.as_str()),
         ];
-        let call = self.call(binary, Verb::Create, id.as_str(), args);
+        let call = self.call(binary, Verb::Run, id.as_str(), args);
         let mut answer = call.run(&*self.spawn).await?;
         drop(making);
         if !answer.exit.success() {
             answer.message = log_messages(&log);
-            return Err(self.refusal(binary, Verb::Create, id.as_str(), answer));
+            return Err(self.refusal(binary, Verb::Run, id.as_str(), answer));
         }
         let written = fs::read_to_string(&pid_file).map_err(file_failed("read", &pid_file, id))?;
         let pid = written
@@ -153,7 +155,7 @@ impl OciRuntime {
             .parse::<u32>()
             .map_err(|_| OciError::Answer {
                 binary: binary.to_owned(),
-                verb: Verb::Create,
+                verb: Verb::Run,
                 id: id.to_string(),
                 why: format!("its pid is {written:?}"),
             })?;
@@ -229,8 +231,7 @@ impl OciRuntime {
         args.extend(verb_args);
         let deadlines = &handler.deadlines;
         let (deadline, spawned) = match verb {
-            Verb::Create => (deadlines.create, "oci.create.spawned"),
-            Verb::Start => (deadlines.start, "oci.start.spawned"),
+            Verb::Run | Verb::Start => (deadlines.create, "oci.run.spawned"),
             Verb::Kill => (deadlines.kill, "oci.kill.spawned"),
             Verb::Delete => (deadlines.delete, "oci.delete.spawned"),
             Verb::State | Verb::Version => (deadlines.query, "oci.state.spawned"),
@@ -241,7 +242,7 @@ impl OciRuntime {
             id,
             args,
             deadline,
-            listen: verb != Verb::Create,
+            listen: verb != Verb::Run,
             spawned,
             setting: Setting::default(),
         }

@@ -86,26 +86,22 @@ fn runtimes_that_fail() -> Result<()> {
     node::run(Layout::V2, || {
         let log = "while [ $# -gt 0 ]; do [ \"$1\" = --log ] && log=$2; shift; done";
         let says = r#"echo '{"msg":"no cgroup for you","level":"error"}' >"$log"; exit 1"#;
-        script("create-fails", &format!("{log}\n{says}"))?;
+        script("run-fails", &format!("{log}\n{says}"))?;
         script("says-nothing", "exit 7")?;
         script("crashes", "kill -SEGV $$")?;
-        crun_but("start-fails", "start", "echo 'not today' >&2; exit 1")?;
+        crun_but("fails-late", "run", "/usr/bin/crun \"$@\" && exit 9")?;
         script("lies", "exit 0")?;
         each_fails(&[
             (
-                "create-fails",
-                &[
-                    "/create-fails create",
-                    "exit status: 1",
-                    "no cgroup for you",
-                ],
+                "run-fails",
+                &["/run-fails run", "exit status: 1", "no cgroup for you"],
             ),
             (
                 "says-nothing",
-                &["/says-nothing create", "exit status: 7", "said nothing"],
+                &["/says-nothing run", "exit status: 7", "said nothing"],
             ),
-            ("crashes", &["/crashes create", "signal"]),
-            ("start-fails", &["/start-fails start", "not today"]),
+            ("crashes", &["/crashes run", "signal"]),
+            ("fails-late", &["/fails-late run", "exit status: 9"]),
             ("lies", &["pid"]),
         ])
     })
@@ -114,18 +110,17 @@ fn runtimes_that_fail() -> Result<()> {
 #[test]
 fn runtimes_that_hang_or_print_nonsense() -> Result<()> {
     node::run(Layout::V2, || {
-        script("create-hangs", "sleep 1000")?;
-        crun_but("start-lies", "start", "exit 0")?;
+        script("run-hangs", "sleep 1000")?;
+        let only_creates = "for word; do shift; case $word in run) word=create;; \
+            --detach) continue;; esac; set -- \"$@\" \"$word\"; done";
+        crun_but("only-creates", "run", only_creates)?;
         let pid =
             "while [ $# -gt 0 ]; do [ \"$1\" = --pid-file ] && echo nonsense >$2; shift; done";
         script("no-pid", pid)?;
         each_fails(&[
-            (
-                "create-hangs",
-                &["/create-hangs create", "longer than 3s", "killed"],
-            ),
-            ("start-lies", &["does not get to run", "/stack"]),
-            ("no-pid", &["/no-pid create", "nonsense"]),
+            ("run-hangs", &["/run-hangs run", "longer than 3s", "killed"]),
+            ("only-creates", &["does not get to run", "/stack"]),
+            ("no-pid", &["/no-pid run", "nonsense"]),
         ])
     })
 }

@@ -54,10 +54,10 @@ tables! {
     sigkill_in_a_resumption_after_a_cut_at_the_namespace: V1, resume(CRUN, "netns.bound#1", some(0, 5));
     sigkill_in_a_resumption_after_a_cut_between_plugins: V1, resume(CRUN, "cni.add.plugin-done#1", some(0, 3));
     sigkill_in_a_resumption_after_a_cut_behind_the_network: V1, resume(CRUN, "cni.add.plugin-done#2", some(1, 5));
-    sigkill_in_a_resumption_after_a_cut_in_the_runtime: V1, resume(CRUN, "oci.create.spawned#1", some(2, 5));
+    sigkill_in_a_resumption_after_a_cut_in_the_runtime: V1, resume(CRUN, "oci.run.spawned#1", some(2, 5));
     sigkill_in_a_resumption_after_a_cut_before_the_last_record: V2, resume(CRUN, "oci.started#1", some(1, 2));
     scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_1: V1, resume(RUNSC, "oci.bundle.written#1", some(0, 5));
-    scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_2: V1, resume(RUNSC, "oci.created#1", some(1, 5));
+    scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_2: V1, resume(RUNSC, "oci.ran#1", some(1, 5));
 
     scenario_53_a_start_that_a_plugin_fails_is_never_resumed_upward: V2, plugin_fails(some(0, 1));
     sigkill_in_the_undo_of_a_start_that_the_runtime_fails: V1, runtime_fails(some(0, 3));

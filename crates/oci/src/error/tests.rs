@@ -40,7 +40,7 @@ fn only_what_came_before_the_process_has_begun_nothing() {
             source: source(),
         },
         OciError::NotEnlisted {
-            verb: Verb::Create,
+            verb: Verb::Run,
             id: id(),
             source: source(),
         },
@@ -53,7 +53,7 @@ fn only_what_came_before_the_process_has_begun_nothing() {
     let after = [
         OciError::Deadline {
             binary: path(),
-            verb: Verb::Create,
+            verb: Verb::Run,
             id: id(),
             after: Duration::from_secs(1),
         },
@@ -79,7 +79,7 @@ fn only_what_came_before_the_process_has_begun_nothing() {
 #[test]
 fn verbs_are_shown_as_they_are_typed() {
     let verbs = [
-        Verb::Create,
+        Verb::Run,
         Verb::Start,
         Verb::State,
         Verb::Kill,
@@ -89,6 +89,6 @@ fn verbs_are_shown_as_they_are_typed() {
     let shown: Vec<String> = verbs.iter().map(ToString::to_string).collect();
     assert_eq!(
         shown,
-        ["create", "start", "state", "kill", "delete", "--version"]
+        ["run", "start", "state", "kill", "delete", "--version"]
     );
 }

@@ -287,7 +287,7 @@ async fn start(script: &str) -> (Result<Sandbox, OciError>, Scripted) {
 }
 
 #[tokio::test]
-async fn why_create_failed_is_in_its_log() {
+async fn why_it_failed_is_in_its_log() {
     let (result, _) = start(r#"echo '{"msg":"no rootfs","level":"error"}' > "$LOG"; exit 1"#).await;
     let error = result.unwrap_err();
     assert!(
@@ -299,7 +299,7 @@ async fn why_create_failed_is_in_its_log() {
 }
 
 #[tokio::test]
-async fn a_create_without_a_pid_is_an_answer_that_cannot_be_read() {
+async fn a_run_without_a_pid_is_an_answer_that_cannot_be_read() {
     let (result, _) = start(r#"echo junk > "$5"; exit 0"#).await;
     let error = result.unwrap_err();
     assert!(
@@ -315,14 +315,14 @@ async fn a_create_without_a_pid_is_an_answer_that_cannot_be_read() {
 
 #[tokio::test]
 async fn a_sandbox_that_ends_at_once_is_no_success() {
-    let (result, _) = start(r#"[ $1 = create ] && { true & echo $! > "$5"; wait; }; exit 0"#).await;
+    let (result, _) = start(r#"[ $1 = run ] && { true & echo $! > "$5"; wait; }; exit 0"#).await;
     assert!(matches!(result.unwrap_err(), OciError::EndedAtOnce { .. }));
 }
 
 #[tokio::test]
 async fn a_sandbox_that_does_not_get_to_its_program_is_no_success() {
     // What runs is another program than the bundle's.
-    let script = r#"[ $1 = create ] && { sleep 10000 > /dev/null 2>&1 & echo $! > "$5"; }; exit 0"#;
+    let script = r#"[ $1 = run ] && { sleep 10000 > /dev/null 2>&1 & echo $! > "$5"; }; exit 0"#;
     let scripted = Scripted::new(script);
     let mut handler = scripted.runtime.handler().clone();
     handler.deadlines.start = Duration::from_secs(2);
@@ -357,7 +357,7 @@ async fn a_virtual_machine_runs_when_its_runtime_says_so() {
     for (status, runs) in [("running", true), ("created", false)] {
         let (child, process) = sleeper();
         let pid = process.pid;
-        let made = format!(r#"[ $1 = create ] && {{ echo {pid} > "$5"; exit 0; }}"#);
+        let made = format!(r#"[ $1 = run ] && {{ echo {pid} > "$5"; exit 0; }}"#);
         let scripted = Scripted::new(&format!("{made}\n{}\nexit 0", answers(status, pid)));
         let mut handler = scripted.runtime.handler().clone();
         handler.vm = true;
