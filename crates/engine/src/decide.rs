@@ -159,12 +159,14 @@ fn started(pod: &Pod, facts: &Facts) -> Next {
     look_at_sandbox(facts).unwrap_or(Next::Rest)
 }
 
-/// What there is to do before the sandbox can be said to run.
+/// What there is to do before the sandbox can be said to run. One that cannot be told is waited
+/// for: it is looked at again.
 fn look_at_sandbox(facts: &Facts) -> Option<Next> {
     match found(facts, Step::Start) {
         None => Some(Next::Look(Step::Start)),
         Some(Probe::Absent | Probe::Partial) => Some(Next::NoteExit),
-        Some(Probe::Complete(()) | Probe::Unknown) => None,
+        Some(Probe::Unknown) => Some(Next::Rest),
+        Some(Probe::Complete(())) => None,
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! A started pod whose probe answers Unknown is reported as recorded, and its
 //! walk rests. Nobody watches its process then, so that its end would not be
-//! noticed before its Stop. Hence what was found is forgotten after a while,
-//! with longer and longer pauses, and the walk looks anew.
+//! noticed before its Stop. A pod whose late networks are to be attached waits,
+//! for they are attached only to a sandbox that runs. Hence what was found is
+//! forgotten after a while, with longer and longer pauses, and the walk looks
+//! anew.
 
 use std::time::Duration;
 

@@ -57,7 +57,7 @@ impl Desk {
 
     /// Whether it is recorded as running, and nobody knows whether it does.
     fn is_unknown(&self) -> bool {
-        self.pod.goal == Goal::Run && self.pod.is_started() && self.unknown
+        self.pod.goal == Goal::Run && self.pod.has_sandbox() && self.unknown
     }
 }
 

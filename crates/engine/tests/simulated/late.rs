@@ -6,7 +6,7 @@ use podwalk_engine::engine::EngineErrorKind;
 use podwalk_engine::pod::Status;
 use podwalk_engine::record::Goal;
 use podwalk_engine::step::{NetworkMode, State, Step};
-use podwalk_testkit::sim::{Crash, Ended, Fault, Mishap, Site, Thing};
+use podwalk_testkit::sim::{Crash, Fault, Mishap, Site, Thing};
 
 use super::*;
 
@@ -144,24 +144,59 @@ fn a_sandbox_that_died_with_the_daemon_is_a_failed_start_too() {
     nothing_left(&node, &engine);
 }
 
-/// As for every other pod, also when it could not be looked at in the middle
-/// of its start.
-#[test]
-fn a_sandbox_that_could_not_be_looked_at_before_its_networks_is_looked_at_again() {
+/// A machine that was started anew while pod 1 was half way, and whose sandboxes cannot be looked
+/// at.
+fn half_way_and_unknown() -> (Node, Engine) {
     let (node, engine, _) = half_way();
     drop(engine);
     node.crash(Crash::Kill { strays: false });
     node.faults.add(broken(Step::Start, Site::Quiet));
     let (engine, report) = node.boot().answer();
-    assert_eq!(report.started, [pod_id(1)]);
+    assert_eq!(report.at_rest, [pod_id(1)], "others are not held up");
+    (node, engine)
+}
+
+/// It is not known whether there is a sandbox, so it gets no network: the start waits, and goes on
+/// when it can be told that it lives.
+#[test]
+fn a_sandbox_that_cannot_be_told_gets_its_late_networks_when_it_can() {
+    let (node, engine) = half_way_and_unknown();
+    let again = ask_start(&node, &engine, pod_id(3), pod_spec("web"));
+    node.pass(10 * MINUTE);
+    assert!(!again.is_answered());
+    assert!(!view(&engine, pod_id(1)).ready);
+    assert_eq!(view(&engine, pod_id(1)).pod.debts, []);
+    let before = node.host.of(pod_id(1));
+    node.faults.mend();
+    let started = node.wait_for(&again).answer().unwrap();
+    assert_eq!((started.id, started.joined), (pod_id(1), true));
+    assert!(view(&engine, pod_id(1)).ready);
+    let gained = node.host.of(pod_id(1)).len() - before.len();
+    assert_eq!(gained, 1, "the second network, only now");
+    assert_eq!(stop(&node, &engine, pod_id(1)), Ok(()));
+    assert_eq!(remove(&node, &engine, pod_id(1)), Ok(()));
+    nothing_left(&node, &engine);
+}
+
+#[test]
+fn a_sandbox_that_could_not_be_told_and_was_dead_is_a_failed_start() {
+    let (node, engine) = half_way_and_unknown();
     node.host.let_sandbox_die(pod_id(1));
     node.pass(10 * MINUTE);
-    assert!(view(&engine, pod_id(1)).ready, "as recorded");
     node.faults.mend();
     node.pass(MINUTE);
-    assert!(view(&engine, pod_id(1)).pod.exited.is_some());
-    assert_eq!(node.until(|| false), Ended::Stuck);
+    assert!(!is_listed(&engine, pod_id(1)), "it was never started");
+    nothing_left(&node, &engine);
+}
+
+#[test]
+fn a_pod_whose_sandbox_cannot_be_told_half_way_can_be_stopped() {
+    let (node, engine) = half_way_and_unknown();
+    let asked = ask_start(&node, &engine, pod_id(3), pod_spec("web"));
+    node.settle();
+    node.faults.mend();
     assert_eq!(remove(&node, &engine, pod_id(1)), Ok(()));
+    let _ = node.wait_for(&asked).answer();
     nothing_left(&node, &engine);
 }
 
