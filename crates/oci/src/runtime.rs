@@ -302,10 +302,13 @@ pub(crate) async fn see_pause(
     Ok(())
 }
 
-/// Whether a process executes the pause program within the first moments. It nearly always does, in
-/// less time than the timer can tell, so a thread looks.
+/// Whether a process executes the pause program within the first moments. Most do when their
+/// runtime ends, and nearly all others in less time than the timer can tell, so a thread looks.
 async fn became_pause_soon(watch: &ProcessWatch) -> bool {
     let pid = watch.identity().pid;
+    if is_pause(pid) {
+        return true;
+    }
     let Ok(pidfd) = watch.as_fd().try_clone_to_owned() else {
         return false;
     };

@@ -176,33 +176,53 @@ fn recorded(identity: Identity) -> NetnsIdentity {
     }
 }
 
-/// The pod's namespace file, if the recorded namespace is found on it
-/// (design, section 3, rule 13).
-async fn present_namespace(pod: &Pod) -> Result<Option<PathBuf>, StepError> {
-    let (Some(key), Some(namespace)) = (pod.sandbox_key.clone(), pod.namespace) else {
-        return Ok(None);
-    };
-    let path = PathBuf::from(key);
-    let found = {
-        let path = path.clone();
-        blocking(move || podwalk_netns::probe(&path)).await?
-    };
-    match found.map_err(of_netns)? {
-        Found::Namespace { identity, .. } if recorded(identity) == namespace => Ok(Some(path)),
-        Found::Namespace { .. } | Found::Missing | Found::Empty | Found::Foreign(_) => Ok(None),
+/// The namespace that was made for a pod, and where it was pinned.
+#[derive(Debug, Clone)]
+struct Home {
+    path: PathBuf,
+    namespace: NetnsIdentity,
+}
+
+impl Home {
+    fn of(pod: &Pod) -> Option<Self> {
+        let (key, namespace) = (pod.sandbox_key.as_ref()?, pod.namespace?);
+        Some(Self {
+            path: PathBuf::from(key),
+            namespace,
+        })
+    }
+
+    /// Whether the recorded namespace is on its file (design, section 3, rule 13). Blocks for as
+    /// long as a thread takes to enter it.
+    fn is_there(&self) -> Result<bool, StepError> {
+        let found = podwalk_netns::probe(&self.path).map_err(of_netns)?;
+        Ok(match found {
+            Found::Namespace { identity, .. } => recorded(identity) == self.namespace,
+            Found::Missing | Found::Empty | Found::Foreign(_) => false,
+        })
+    }
+
+    /// As [`is_there`](Self::is_there), where it must be.
+    fn expect(&self) -> Result<(), StepError> {
+        match self.is_there()? {
+            true => Ok(()),
+            false => Err(lost(&self.path.display())),
+        }
     }
 }
 
-/// As [`present_namespace`], where there must be one.
-async fn expect_namespace(pod: &Pod) -> Result<PathBuf, StepError> {
-    present_namespace(pod).await?.ok_or_else(|| {
-        let key = pod.sandbox_key.as_deref().unwrap_or("its namespace file");
-        StepError::new(
-            ErrorKind::Failed,
-            format!("the namespace that was made is no longer on {key}"),
-        )
-        .remedy("something unmounted or replaced it: look who, then start the pod anew")
-    })
+/// A pod's namespace is not where it was made.
+fn lost(place: &dyn std::fmt::Display) -> StepError {
+    StepError::new(
+        ErrorKind::Failed,
+        format!("the network namespace that was made is no longer on {place}"),
+    )
+    .remedy("something unmounted or replaced it: look who, then start the pod anew")
+}
+
+/// Where the pod's namespace must be.
+fn home(pod: &Pod) -> Result<Home, StepError> {
+    Home::of(pod).ok_or_else(|| lost(&"its namespace file"))
 }
 
 fn path_of(key: Option<&String>) -> Option<&Path> {

@@ -12,7 +12,7 @@ use podwalk_engine::record::{AttachmentResult, PlannedAttachment};
 use podwalk_engine::step::Step;
 use podwalk_netns::Scope;
 
-use super::{Host, blocking, expect_namespace, of_netns, present_namespace};
+use super::{Home, Host, blocking, home, of_netns};
 use crate::networks::{Pinned, of_cni};
 
 /// How long a plugin that has outlived its daemon, or its deadline, may go on before it is killed.
@@ -32,10 +32,13 @@ impl Host {
         if mine.is_empty() {
             return Ok(Vec::new());
         }
-        let netns = expect_namespace(pod).await.map_err(Failure::not_done)?;
+        let home = home(pod).map_err(Failure::not_done)?;
+        let expected = home.clone();
+        let found = blocking(move || expected.expect()).await;
+        found.and_then(|found| found).map_err(Failure::not_done)?;
         let mut results = Vec::new();
         for (index, planned) in mine {
-            let added = self.add(pod, planned, &netns).await;
+            let added = self.add(pod, planned, &home.path).await;
             results.push(added.map_err(|failure| failure.of_attachment(index))?);
         }
         Ok(results)
@@ -72,7 +75,7 @@ impl Host {
         let Some(planned) = pod.plan.get(index) else {
             return Ok(());
         };
-        let netns = present_namespace(pod).await?;
+        let netns = found(pod).await?;
         let pinned = Pinned::read(pod.id, planned, netns.as_deref())?;
         let result = pod.attachments.get(index).and_then(|a| a.result.as_ref());
         let result = result.map(|result| result.result.as_bytes());
@@ -106,6 +109,14 @@ impl Host {
             tracing::warn!(pod = %pod.id, %error, "what the sandbox took is not given back");
         }
     }
+}
+
+/// The pod's namespace file, if its namespace is on it.
+async fn found(pod: &Pod) -> Result<Option<PathBuf>, StepError> {
+    let Some(home) = Home::of(pod) else {
+        return Ok(None);
+    };
+    blocking(move || Ok(home.is_there()?.then_some(home.path))).await?
 }
 
 /// The interface's `fe80::` address, which no result tells.

@@ -32,12 +32,13 @@ impl CreateRung {
     async fn place(&self, pod: &Pod, intent: &CreateIntent) -> Result<(), StepError> {
         self.check(&intent.spec)?;
         let spec = intent.spec.clone();
-        blocking(move || sandbox::check(&spec)).await??;
-        let Some(path) = path_of(intent.sandbox_key.as_ref()).map(ToOwned::to_owned) else {
-            return Ok(());
+        let path = path_of(intent.sandbox_key.as_ref()).map(ToOwned::to_owned);
+        let work = move || {
+            sandbox::check(&spec)?;
+            let placed = path.map_or(Ok(()), |path| podwalk_netns::place(&path));
+            placed.map_err(of_netns)
         };
-        let placed = self.0.effect(pod, move || podwalk_netns::place(&path));
-        placed.await?.map_err(of_netns)
+        self.0.effect(pod, work).await?
     }
 }
 

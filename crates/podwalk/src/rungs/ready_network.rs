@@ -10,22 +10,22 @@ use podwalk_engine::ports::{BoxFuture, Failure, Probe, ReadyNetwork, Rung};
 use podwalk_engine::record::{ReadyNetworkIntent, ReadyNetworkOutput};
 use podwalk_netns::{SysctlScope, check_sysctl};
 
-use super::{Host, expect_namespace, of_netns, of_sysctl};
+use super::{Host, home, of_netns, of_sysctl};
 
 pub(super) struct ReadyNetworkRung(pub(super) Host);
 
 impl ReadyNetworkRung {
     async fn ready(&self, pod: &Pod) -> Result<ReadyNetworkOutput, StepError> {
-        let path = expect_namespace(pod).await?;
-        let sysctls = self.network_sysctls(pod)?;
+        let (home, sysctls) = (home(pod)?, self.network_sysctls(pod)?);
         let work = move || {
-            podwalk_netns::lo_up(&path)?;
+            home.expect()?;
+            podwalk_netns::lo_up(&home.path).map_err(of_netns)?;
             match sysctls.is_empty() {
                 true => Ok(()),
-                false => podwalk_netns::set_sysctls(&path, &sysctls),
+                false => podwalk_netns::set_sysctls(&home.path, &sysctls).map_err(of_netns),
             }
         };
-        self.0.effect(pod, work).await?.map_err(of_netns)?;
+        self.0.effect(pod, work).await??;
         let plan = self.0.networks_of(&pod.spec).plan(&pod.spec)?;
         Ok(ReadyNetworkOutput { plan })
     }

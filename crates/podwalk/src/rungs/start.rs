@@ -1,8 +1,9 @@
 //! Start: the bundle is written, the runtime makes the sandbox and starts it.
 //! Undo: killed, seen gone, forgotten by the runtime, its bundle removed.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use podwalk_engine::error::{ErrorKind, StepError};
@@ -10,12 +11,11 @@ use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Failure, Probe, Rung, Start};
 use podwalk_engine::record::{ProcessIdentity, StartIntent, StartNetwork, StartOutput};
 use podwalk_engine::step::NetworkMode;
-use podwalk_netns::Found;
 use podwalk_netns::process::ProcessId;
 use podwalk_oci::{Bundle, ConfigError, OciError, Runtime, SandboxId, Target};
 
 use super::sandbox::{self, invalid};
-use super::{Host, QUIET, Watched, blocking, of_netns, recorded};
+use super::{Home, Host, QUIET, Watched, blocking, of_netns};
 
 /// Nothing is asked of a handler that there is not.
 const NO_RUNTIME: Duration = Duration::from_secs(10);
@@ -39,24 +39,12 @@ impl StartRung {
             .handler()
             .locate()
             .map_err(|error| not_begun(&error))?;
-        if let Some(network) = &intent.network {
-            check_namespace(network).await.map_err(Failure::not_done)?;
-            if runtime.handler().vm && pod.spec.network == NetworkMode::Cni {
-                check_interfaces(network).await.map_err(Failure::not_done)?;
-            }
-        }
+        let takes_over = runtime.handler().vm && pod.spec.network == NetworkMode::Cni;
         let (host, asked, intent) = (self.0.clone(), pod.clone(), intent.clone());
-        let prepared = blocking(move || sandbox::prepare(&host, &asked, &intent)).await;
-        let prepared = prepared.and_then(|read| read).map_err(Failure::not_done)?;
+        let made = move || make_bundle(&host, &asked, &intent, takes_over);
+        let made = self.0.effect(pod, made).await.map_err(Failure::unknown)?;
         // The runtime opens the user namespace by our descriptor.
-        let _open = prepared.user_namespace;
-        let config = prepared.config;
-        let bundles = self.0.handlers.bundles().to_owned();
-        let written = self.0.effect(pod, move || Bundle::write(&config, &bundles));
-        let written = written.await;
-        let bundle = written
-            .map_err(Failure::unknown)?
-            .map_err(|error| Failure::not_done(failed(&error)))?;
+        let (bundle, _open) = made.map_err(Failure::not_done)?;
         let sandbox = runtime.create_and_start(&bundle).await;
         let sandbox = sandbox.map_err(|error| of_runtime(&error))?;
         let process = recorded_process(sandbox.process);
@@ -229,45 +217,50 @@ fn process_id(process: ProcessIdentity) -> ProcessId {
     }
 }
 
-/// Whether the recorded namespace is on its file.
-async fn is_present(network: &StartNetwork) -> Result<bool, StepError> {
-    let path = PathBuf::from(&network.sandbox_key);
-    let found = blocking(move || podwalk_netns::probe(&path)).await?;
-    Ok(match found.map_err(of_netns)? {
-        Found::Namespace { identity, .. } => recorded(identity) == network.namespace,
-        Found::Missing | Found::Empty | Found::Foreign(_) => false,
-    })
+/// The bundle, after a look at what the sandbox is to be started in: what is named to a runtime is
+/// a namespace, and the one that was recorded; never a plain file on its path. Blocks.
+fn make_bundle(
+    host: &Host,
+    pod: &Pod,
+    intent: &StartIntent,
+    takes_over: bool,
+) -> Result<(Bundle, Option<OwnedFd>), StepError> {
+    if let Some(network) = &intent.network {
+        let home = home_of(network);
+        home.expect()?;
+        if takes_over {
+            check_interfaces(&home.path)?;
+        }
+    }
+    let prepared = sandbox::prepare(host, pod, intent)?;
+    let bundle = Bundle::write(&prepared.config, host.handlers.bundles());
+    Ok((bundle.map_err(|e| failed(&e))?, prepared.user_namespace))
 }
 
-/// What is named to a runtime is a namespace, and the one that was recorded;
-/// never a plain file on its path.
-async fn check_namespace(network: &StartNetwork) -> Result<(), StepError> {
-    match is_present(network).await? {
-        true => Ok(()),
-        false => Err(StepError::new(
-            ErrorKind::Failed,
-            format!(
-                "{} is not the network namespace that was made",
-                network.sandbox_key
-            ),
-        )
-        .remedy("something unmounted or replaced it: look who, then start the pod anew")),
+fn home_of(network: &StartNetwork) -> Home {
+    Home {
+        path: PathBuf::from(&network.sandbox_key),
+        namespace: network.namespace,
     }
+}
+
+/// Whether the recorded namespace is on its file.
+async fn is_present(network: &StartNetwork) -> Result<bool, StepError> {
+    let home = home_of(network);
+    blocking(move || home.is_there()).await?
 }
 
 /// A virtual machine takes over what it finds in its namespace. Where there is nothing, it starts
 /// without a network and without an error, so that nobody would hear of it.
-async fn check_interfaces(network: &StartNetwork) -> Result<(), StepError> {
-    let path = PathBuf::from(&network.sandbox_key);
-    let links = blocking(move || podwalk_netns::links(&path)).await?;
-    let links = links.map_err(of_netns)?;
+fn check_interfaces(path: &Path) -> Result<(), StepError> {
+    let links = podwalk_netns::links(path).map_err(of_netns)?;
     if links.iter().any(|link| !link.loopback) {
         return Ok(());
     }
     let message = format!(
         "the network namespace {} has no interface besides lo, so that the sandbox would start \
          without a network",
-        network.sandbox_key
+        path.display()
     );
     Err(StepError::new(ErrorKind::Failed, message).remedy(
         "its plugins have succeeded and added none: see what the pod's network is made of, or ask \
