@@ -35,51 +35,61 @@ fn config() -> Result<Config> {
 }
 
 #[test]
-fn run_pod_sandbox_beside_its_parts() -> Result<()> {
-    node::run_within(Layout::V1, DEADLINE, || {
-        let network = Bridge::new("net0", "10.80.0.0/16");
-        let scene = Scene::open_with(&config()?, &[network])?;
-        let cri = Cri::at(scene.client().address())?;
-        let (mut parts, mut whole) = (Vec::new(), Vec::new());
-        for number in 0..STARTS {
-            parts.push(Parts::by_hand(number)?);
-            let begin = Instant::now();
-            let id = cri.run(pod(&format!("pod-{number}"), 0), "")?;
-            whole.push(begin.elapsed());
-            cri.stop(&id)?;
-            cri.remove(&id)?;
-        }
-        let median_of = |part: fn(&Parts) -> Duration| median(parts.iter().map(part).collect());
-        let sum = median_of(Parts::sum);
-        let whole = median(whole);
-        println!("RunPodSandbox, medians of {STARTS}, with crun and bridge + host-local by exec:");
-        println!(
-            "  network namespace, made and pinned  {:>6.2} ms",
-            ms(median_of(|p| p.namespace))
-        );
-        println!(
-            "  bridge ADD                          {:>6.2} ms",
-            ms(median_of(|p| p.add))
-        );
-        println!(
-            "  bundle, crun create, crun start     {:>6.2} ms",
-            ms(median_of(|p| p.runtime))
-        );
-        println!(
-            "  two appends with fdatasync          {:>6.2} ms",
-            ms(median_of(|p| p.barriers))
-        );
-        println!("  sum of the parts                    {:>6.2} ms", ms(sum));
-        println!(
-            "  RunPodSandbox                       {:>6.2} ms",
-            ms(whole)
-        );
-        println!(
-            "  ratio                               {:>6.2}",
-            whole.as_secs_f64() / sum.as_secs_f64()
-        );
-        scene.close()
-    })
+fn run_pod_sandbox_beside_its_parts_on_cgroup_v1() -> Result<()> {
+    node::run_within(Layout::V1, DEADLINE, || beside_its_parts("v1"))
+}
+
+#[test]
+fn run_pod_sandbox_beside_its_parts_on_cgroup_v2() -> Result<()> {
+    node::run_within(Layout::V2, DEADLINE, || beside_its_parts("v2"))
+}
+
+fn beside_its_parts(cgroups: &str) -> Result<()> {
+    let network = Bridge::new("net0", "10.80.0.0/16");
+    let scene = Scene::open_with(&config()?, &[network])?;
+    let cri = Cri::at(scene.client().address())?;
+    let (mut parts, mut whole) = (Vec::new(), Vec::new());
+    for number in 0..STARTS {
+        parts.push(Parts::by_hand(number)?);
+        let begin = Instant::now();
+        let id = cri.run(pod(&format!("pod-{number}"), 0), "")?;
+        whole.push(begin.elapsed());
+        cri.stop(&id)?;
+        cri.remove(&id)?;
+    }
+    let median_of = |part: fn(&Parts) -> Duration| median(parts.iter().map(part).collect());
+    let sum = median_of(Parts::sum);
+    let whole = median(whole);
+    println!(
+        "RunPodSandbox on cgroup {cgroups}, medians of {STARTS}, with crun and bridge + host-local by \
+         exec:"
+    );
+    println!(
+        "  network namespace, made and pinned  {:>6.2} ms",
+        ms(median_of(|p| p.namespace))
+    );
+    println!(
+        "  bridge ADD                          {:>6.2} ms",
+        ms(median_of(|p| p.add))
+    );
+    println!(
+        "  bundle, crun create, crun start     {:>6.2} ms",
+        ms(median_of(|p| p.runtime))
+    );
+    println!(
+        "  two appends with fdatasync          {:>6.2} ms",
+        ms(median_of(|p| p.barriers))
+    );
+    println!("  sum of the parts                    {:>6.2} ms", ms(sum));
+    println!(
+        "  RunPodSandbox                       {:>6.2} ms",
+        ms(whole)
+    );
+    println!(
+        "  ratio                               {:>6.2}",
+        whole.as_secs_f64() / sum.as_secs_f64()
+    );
+    scene.close()
 }
 
 /// What one start costs who does it without a journal.

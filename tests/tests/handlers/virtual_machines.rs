@@ -90,7 +90,7 @@ fn scenario_21_a_virtual_machine_that_would_find_no_interface_is_not_started() -
             "none",
         ];
         let answer = client.call(none)?;
-        says(&answer.stderr, &["machine create"])?;
+        says(&answer.stderr, &["machine run"])?;
         ensure!(called.exists(), "the runtime was not called");
         scene.close()
     })
