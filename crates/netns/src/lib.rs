@@ -95,7 +95,7 @@ pub use identity::{Identity, boot_id};
 pub use links::{Address, Link, Scope, give_addresses, links, lo_up};
 pub use mappings::{IdMapping, Ids, Mappings, Unmappable};
 pub use pin::{pin, place};
-pub use probe::{Found, probe};
+pub use probe::{Found, is_on, probe};
 pub use settings::set_sysctls;
 pub use sysctl::{Refused, SAFE_SYSCTLS, SysctlScope, check_sysctl};
 pub use unpin::{unlink, unpin};

@@ -14,9 +14,9 @@ use podwalk_engine::pod::Pod;
 use podwalk_engine::record::{NetnsIdentity, ProcessIdentity};
 use podwalk_engine::rungs::Rungs;
 use podwalk_engine::spec::PodSpec;
+use podwalk_netns::Identity;
 use podwalk_netns::effects::Effects;
 use podwalk_netns::process::PidFd;
-use podwalk_netns::{Found, Identity};
 use tokio::sync::mpsc;
 
 use crate::handlers::Handlers;
@@ -195,11 +195,13 @@ impl Home {
     /// Whether the recorded namespace is on its file (design, section 3, rule 13). Blocks for as
     /// long as a thread takes to enter it.
     fn is_there(&self) -> Result<bool, StepError> {
-        let found = podwalk_netns::probe(&self.path).map_err(of_netns)?;
-        Ok(match found {
-            Found::Namespace { identity, .. } => recorded(identity) == self.namespace,
-            Found::Missing | Found::Empty | Found::Foreign(_) => false,
-        })
+        let identity = Identity {
+            boot_id: self.namespace.boot.0,
+            device: self.namespace.device,
+            inode: self.namespace.inode,
+            cookie: self.namespace.cookie,
+        };
+        podwalk_netns::is_on(&self.path, &identity).map_err(of_netns)
     }
 
     /// As [`is_there`](Self::is_there), where it must be.

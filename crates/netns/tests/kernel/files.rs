@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use podwalk_netns::{
-    Error, Foreign, Found, enter, lo_up, pin, place, probe, set_sysctls, sweep, unlink, unpin,
+    Error, Foreign, Found, Identity, enter, is_on, lo_up, pin, place, probe, set_sysctls, sweep,
+    unlink, unpin,
 };
 
 use crate::node::{self, mount_lines, node_tests, sh};
@@ -39,6 +40,27 @@ node_tests! {
             unlink(pod()).unwrap();
             assert_eq!(probe(pod()).unwrap(), Found::Missing);
         }
+    }
+
+    fn a_namespace_is_known_by_all_of_its_identity() {
+        place(pod()).unwrap();
+        let identity = pin(pod()).unwrap();
+        assert!(is_on(pod(), &identity).unwrap());
+        // The number of one that is gone is given away again; its cookie never.
+        let cookie = identity.cookie + 1;
+        assert!(!is_on(pod(), &Identity { cookie, ..identity }).unwrap());
+        let boot_id = [0; 16];
+        assert!(!is_on(pod(), &Identity { boot_id, ..identity }).unwrap());
+        let inode = identity.inode + 1;
+        assert!(!is_on(pod(), &Identity { inode, ..identity }).unwrap());
+        sh(&format!("mount --bind /proc/self/ns/net {POD}"));
+        assert!(!is_on(pod(), &identity).unwrap(), "the topmost one counts");
+        sh(&format!("umount {POD}"));
+        assert!(is_on(pod(), &identity).unwrap());
+        unpin(pod()).unwrap();
+        assert!(!is_on(pod(), &identity).unwrap(), "a placeholder");
+        unlink(pod()).unwrap();
+        assert!(!is_on(pod(), &identity).unwrap(), "nothing");
     }
 
     fn scenario_16_a_stack_of_binds_is_seen_and_cleared() {
