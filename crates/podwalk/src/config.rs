@@ -378,6 +378,7 @@ impl Config {
             "run_dir = '{}' has a ':' in it: no runtime takes a bundle there",
             self.run_dir.display()
         );
+        check_socket("listen", &self.listen)?;
         anyhow::ensure!(
             !self.cgroup.parent.trim_matches('/').is_empty(),
             "cgroup.parent = '{}' names no cgroup below the root",
@@ -399,6 +400,17 @@ impl Config {
     fn check_handlers(&self) -> anyhow::Result<()> {
         for (name, handler) in &self.runtime.handlers {
             let key = |key: &str| format!("runtime.handlers.{name}.{key}");
+            anyhow::ensure!(
+                is_file_name(name),
+                "runtime.handlers.'{name}': a handler's name is of letters, digits, '-', '_' and \
+                 '.', begins with none of the last, and is at most 63 bytes long"
+            );
+            if handler.kind == Some(Kind::Shim) {
+                check_socket(
+                    &format!("run_dir, for {}", key("kind")),
+                    &self.events_of(name),
+                )?;
+            }
             if let Some(directory) = &handler.cni_conf_dir {
                 anyhow::ensure!(
                     directory.is_absolute(),
@@ -427,6 +439,12 @@ impl Config {
         Ok(())
     }
 
+    /// The socket on which a shim's events are heard. Each handler has one, so that their listeners
+    /// are not in each other's way.
+    pub fn events_of(&self, handler: &str) -> PathBuf {
+        self.run_dir.join(format!("{handler}.events"))
+    }
+
     /// A moment that lies too far ahead cannot be told, and waiting for it would panic.
     fn check_durations(&self) -> anyhow::Result<()> {
         let plain = [
@@ -453,6 +471,24 @@ impl Config {
     pub fn plugin_deadline(&self) -> Duration {
         Duration::from_secs(self.cni.plugin_seconds)
     }
+}
+
+/// The kernel takes no longer path for a socket (`sun_path` of unix(7), with its end).
+fn check_socket(key: &str, path: &Path) -> anyhow::Result<()> {
+    const LONGEST: usize = 107;
+    let length = path.as_os_str().len();
+    anyhow::ensure!(
+        length <= LONGEST,
+        "{key}: the socket '{}' would have a path of {length} bytes, and {LONGEST} is the most",
+        path.display()
+    );
+    Ok(())
+}
+
+/// Handlers' names are those of directories, and stand in the CRI as RuntimeClasses name them.
+fn is_file_name(name: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    (1..=63).contains(&name.len()) && !name.starts_with('.') && name.chars().all(plain)
 }
 
 #[cfg(test)]

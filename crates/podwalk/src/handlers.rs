@@ -268,14 +268,12 @@ fn bundles(config: &Config) -> PathBuf {
     config.run_dir.join("bundles")
 }
 
-/// A shim of which nothing is known. Each has a socket for its events, so that their listeners are
-/// not in each other's way; a socket's path is short.
+/// A shim of which nothing is known.
 fn unknown_shim(name: &str, config: &Config) -> ShimSettings {
-    let events = config.run_dir.join(format!("{name}.events"));
     let without_cgroups = matches!(CgroupLayout::detect(), Ok(CgroupLayout::None));
     ShimSettings {
         effect_variable: without_cgroups.then(|| ENVIRONMENT.to_owned()),
-        ..ShimSettings::new(bundles(config), events)
+        ..ShimSettings::new(bundles(config), config.events_of(name))
     }
 }
 

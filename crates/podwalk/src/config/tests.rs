@@ -96,3 +96,35 @@ fn a_named_file_must_be_there() {
     let error = Config::load(Some(Path::new("/nonexistent/config.toml"))).unwrap_err();
     assert!(format!("{error:#}").contains("/nonexistent/config.toml"));
 }
+
+#[test]
+fn a_path_that_no_socket_can_have_is_refused() {
+    let deep = format!("/run/{}", "d".repeat(90));
+    let shim = format!("run_dir = '{deep}'\n[runtime.handlers.a-shim]\nbinary = '/shim'\n");
+    Config::parse(&shim).unwrap();
+    for (text, key) in [
+        (format!("listen = '{deep}/{}'", "s".repeat(20)), "listen"),
+        (format!("{shim}kind = 'shim'\n"), "runtime.handlers.a-shim"),
+    ] {
+        let error = Config::parse(&text).unwrap_err().to_string();
+        assert!(
+            error.contains(key) && error.contains("107"),
+            "{text}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_handlers_name_is_a_file_name() {
+    let named = |name: &str| Config::parse(&format!("[runtime.handlers.'{name}']\nbinary = '/x'"));
+    for name in ["crun", "kata-qemu", "my_runtime.v2", &"h".repeat(63)] {
+        named(name).unwrap();
+    }
+    for name in ["", ".", "..", "../x", "a/b", "a b", "ä", &"h".repeat(64)] {
+        let error = named(name).unwrap_err().to_string();
+        assert!(
+            error.contains("name is of letters"),
+            "{name:?} gives {error}"
+        );
+    }
+}
