@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::bundle::Bundle;
 use crate::error::OciError;
 use crate::handler::Handler;
+use crate::id::SandboxId;
+use crate::process::ProcessIdentity;
 use crate::runtime::{OciRuntime, Probe, Sandbox, Version};
 use crate::shim::ShimRuntime;
 use crate::target::Target;
@@ -91,6 +93,17 @@ impl Runtime {
         match self {
             Self::Oci(_) => Ok(None),
             Self::Shim(runtime) => runtime.address(target),
+        }
+    }
+
+    /// See [`ShimRuntime::process`]; `None` without a shim.
+    ///
+    /// # Errors
+    /// As its.
+    pub fn shim_process(&self, id: &SandboxId) -> Result<Option<ProcessIdentity>, OciError> {
+        match self {
+            Self::Oci(_) => Ok(None),
+            Self::Shim(runtime) => runtime.process(id),
         }
     }
 

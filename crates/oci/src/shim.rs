@@ -219,6 +219,18 @@ impl ShimRuntime {
         }
     }
 
+    /// The shim's own process; `None` if none was recorded. Without it nobody can ask for the
+    /// sandbox, nor end it as its runtime would.
+    ///
+    /// # Errors
+    /// [`OciError::File`] if the bundle cannot be read.
+    pub fn process(&self, id: &SandboxId) -> Result<Option<ProcessIdentity>, OciError> {
+        let bundle = self.bundle(id);
+        let record = Record::read(&bundle);
+        let record = record.map_err(file_failed("read the record in", &bundle, id))?;
+        Ok(record.map(|record| record.process()))
+    }
+
     /// What the program says of itself, its path if nothing.
     ///
     /// # Errors

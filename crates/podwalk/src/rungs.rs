@@ -58,14 +58,14 @@ pub struct Host {
     pub turns: Arc<Turns>,
 }
 
-/// A running sandbox whose end is to be noticed.
+/// A running sandbox, and the process whose end is its own: its process, or its shim's.
 #[derive(Debug)]
 pub struct Watched {
     /// The pod.
     pub pod: PodId,
     /// Its sandbox.
     pub process: ProcessIdentity,
-    /// The same, held.
+    /// Whose end is waited for.
     pub pidfd: PidFd,
 }
 

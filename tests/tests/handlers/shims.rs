@@ -31,20 +31,33 @@ fn start(client: &Client, handler: Handler, name: &str) -> Result<String> {
     client.run(&["--name", name, "--runtime", handler.name])
 }
 
-/// One pod is removed at once, the other after a restart, which finds that it is not ready.
+/// One shim dies beside the daemon, another without it; no pod is ready after that.
 fn without_its_shim(handler: Handler) -> Result<()> {
-    let scene = Scene::open_with(&handler.configured()?, &[podnet()])?;
+    let config = handler.configured()?;
+    let scene = Scene::open_with(&config, &[podnet()])?;
     let client = scene.client();
-    for name in ["web", "stays"] {
-        kill_shim(&start(&client, handler, name)?)?;
-    }
+    let ids = ["web", "stays", "later"].map(|name| start(&client, handler, name));
+    let [web, stays, later] = ids;
+    let (_, later) = (stays?, later?);
+    kill_shim(&web?)?;
+    becomes(&client, "web", |pod| pod["ready"] == false)?;
+    ensure!(is_ready(&client, "stays")?, "the others' shims live");
     client.call(["rm", "-f", "web"])?.done()?;
-    let scene = scene.restart(End::Kill)?;
+    let scene = scene.end(End::Kill)?;
+    kill_shim(&later)?;
+    let scene = scene.begin(&config)?;
     let client = scene.client();
-    becomes(&client, "stays", |pod| pod["ready"] == false)?;
-    client.stop("stays")?;
-    client.remove("stays")?;
+    becomes(&client, "later", |pod| pod["ready"] == false)?;
+    ensure!(is_ready(&client, "stays")?, "the others' shims live");
+    for name in ["later", "stays"] {
+        client.stop(name)?;
+        client.remove(name)?;
+    }
     scene.close()
+}
+
+fn is_ready(client: &Client, name: &str) -> Result<bool> {
+    Ok(client.inspect(name)?["ready"] == true)
 }
 
 #[test]

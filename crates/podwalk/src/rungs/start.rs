@@ -48,25 +48,48 @@ impl StartRung {
         let sandbox = runtime.create_and_start(&bundle).await;
         let sandbox = sandbox.map_err(|error| of_runtime(&error))?;
         let process = recorded_process(sandbox.process);
-        self.watch(pod, process).map_err(Failure::unknown)?;
-        Ok(StartOutput {
+        let started = StartOutput {
             process,
             shim_address: sandbox.shim_address,
-        })
+        };
+        self.watch(pod, &started).map_err(Failure::unknown)?;
+        Ok(started)
     }
 
-    /// Hands the sandbox over to those who wait for its end.
-    fn watch(&self, pod: &Pod, process: ProcessIdentity) -> Result<(), StepError> {
-        let pidfd = process_id(process).open().map_err(|error| failed(&error))?;
+    /// Hands the sandbox over to those who wait for its end, and its shim: a sandbox that nobody
+    /// can ask for is not ready.
+    fn watch(&self, pod: &Pod, sandbox: &StartOutput) -> Result<(), StepError> {
+        self.watch_process(pod, sandbox.process, sandbox.process)?;
+        if sandbox.shim_address.is_none() {
+            return Ok(());
+        }
+        let id = sandbox_id(pod).map_err(|error| invalid(&error))?;
+        let shim = self.runtime(pod)?.shim_process(&id);
+        match shim.map_err(|error| failed(&error))? {
+            Some(shim) => self.watch_process(pod, sandbox.process, recorded_process(shim)),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the sandbox's end noted when `watched` ends.
+    fn watch_process(
+        &self,
+        pod: &Pod,
+        sandbox: ProcessIdentity,
+        watched: ProcessIdentity,
+    ) -> Result<(), StepError> {
+        let pidfd = process_id(watched).open().map_err(|error| failed(&error))?;
         let pidfd = pidfd.ok_or_else(|| {
-            StepError::new(
-                ErrorKind::Failed,
-                "the sandbox ended as soon as it was started",
-            )
+            let who = match watched == sandbox {
+                true => "the sandbox",
+                false => "the sandbox's shim",
+            };
+            let message = format!("{who} ended as soon as it was started");
+            StepError::new(ErrorKind::Failed, message)
         })?;
         let watched = Watched {
             pod: pod.id,
-            process,
+            process: sandbox,
             pidfd,
         };
         // Nobody listens any more only when the daemon is ending.
@@ -141,7 +164,7 @@ impl StartRung {
         if alive.is_none() || (!self.has_monitor(pod) && is_elsewhere()) {
             return Ok(Probe::Partial);
         }
-        self.watch(pod, process)?;
+        self.watch(pod, sandbox)?;
         Ok(Probe::Complete(sandbox.clone()))
     }
 

@@ -1,4 +1,4 @@
-//! Sandboxes are watched by their pidfds: an exit is noticed at once.
+//! Sandboxes and their shims are watched by their pidfds: an exit is noticed at once.
 
 use podwalk_engine::engine::Engine;
 use tokio::sync::mpsc;
@@ -17,7 +17,12 @@ async fn note_exit(engine: Engine, sandbox: Watched) {
         tracing::error!(pod = %sandbox.pod, %error, "a sandbox cannot be watched");
         return;
     }
-    // Known only where the kernel keeps it for a held pidfd (6.15).
-    let code = sandbox.pidfd.exit_code().ok().flatten();
+    let ended = sandbox.pidfd.id();
+    let code = match ended.pid == sandbox.process.pid {
+        // Known only where the kernel keeps it for a held pidfd (6.15).
+        true => sandbox.pidfd.exit_code().ok().flatten(),
+        // Its shim's end says nothing of how the sandbox ends, if it has.
+        false => None,
+    };
     engine.note_exit(sandbox.pod, sandbox.process, code).await;
 }
