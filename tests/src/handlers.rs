@@ -1,7 +1,7 @@
 //! The runtime handlers that are tested for real, one line each.
 
 use anyhow::Result;
-use podwalk_testkit::scripted_shim::{Script, install};
+use podwalk_testkit::scripted_shim::{Installed, Script, install};
 
 use crate::daemon::Config;
 use crate::node;
@@ -94,17 +94,28 @@ fn wrapped_runsc() -> Result<String> {
 }
 
 fn scripted_shim() -> Result<String> {
-    let program = node::binary("podwalk-scripted-shim", "podwalk-testkit")?;
-    let directory = node::disk().join("shims");
-    std::fs::create_dir_all(&directory)?;
     let script = Script {
         json: Some(3),
         task_v3: true,
         ..Script::new()
     };
-    install(&program, &directory, SCRIPTED_SHIM.name, &script)?;
-    Ok(format!(
-        "[runtime.handlers.scripted]\nkind = 'shim'\nbinary = '{}'\nvm = true\n",
-        directory.join(SCRIPTED_SHIM.name).display()
-    ))
+    let (_, configuration) = scripted(SCRIPTED_SHIM.name, &script)?;
+    Ok(configuration + "vm = true\n")
+}
+
+/// Puts a scripted shim into this node, under a name; and the configuration of a handler of that
+/// name, to which keys can be added.
+///
+/// # Errors
+/// If it cannot be put there.
+pub fn scripted(name: &str, script: &Script) -> Result<(Installed, String)> {
+    let program = node::binary("podwalk-scripted-shim", "podwalk-testkit")?;
+    let directory = node::disk().join("shims");
+    std::fs::create_dir_all(&directory)?;
+    let shim = install(&program, &directory, name, script)?;
+    let configuration = format!(
+        "[runtime.handlers.{name}]\nkind = 'shim'\nbinary = '{}'\n",
+        shim.path().display()
+    );
+    Ok((shim, configuration))
 }

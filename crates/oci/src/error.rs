@@ -193,7 +193,7 @@ pub enum OciError {
     },
     /// A shim did not answer in time; what it did is unknown.
     #[error(
-        "the shim of sandbox {id} at {address} did not answer {call} within {after:?}; \
+        "the shim of sandbox {id} at {address} did not answer {call} within {after:.1?}; \
          see what it waits for, or give the handler more time"
     )]
     RpcDeadline {

@@ -58,6 +58,8 @@ tables! {
     sigkill_in_a_resumption_after_a_cut_before_the_last_record: V2, resume(CRUN, "oci.started#1", some(1, 2));
     scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_1: V1, resume(RUNSC, "oci.bundle.written#1", some(0, 5));
     scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_2: V1, resume(RUNSC, "oci.ran#1", some(1, 5));
+    scenario_58_sigkill_while_a_machine_of_a_shim_is_made_anew: V2, resume(SCRIPTED_SHIM, "shim.created#1", some(2, 5));
+    sigkill_in_a_resumption_after_a_cut_behind_a_shim: V1, resume(SHIM_RUNC, "shim.started#1", some(3, 5));
 
     scenario_53_a_start_that_a_plugin_fails_is_never_resumed_upward: V2, plugin_fails(some(0, 1));
     sigkill_in_the_undo_of_a_start_that_the_runtime_fails: V1, runtime_fails(some(0, 3));
@@ -119,7 +121,7 @@ fn plugin_fails(part: Part) -> Result<()> {
     rows(&table, &mut Fail { why: "no uplink" }, "engine.undo", part)
 }
 
-/// The runtime creates the sandbox, and does not start it.
+/// The runtime starts the sandbox, and says that it did not.
 fn runtime_fails(part: Part) -> Result<()> {
     let path = node::disk().join("half-a-runtime");
     write_program(&path, HALF_A_RUNTIME)?;

@@ -5,11 +5,12 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use podwalk_testkit::scripted_shim::{Act, Script};
 use podwalk_tests::conflist::Bridge;
-use podwalk_tests::daemon::Client;
-use podwalk_tests::handlers::{Handler, SCRIPTED_SHIM, SHIM_RUNC};
+use podwalk_tests::daemon::{Client, Config};
+use podwalk_tests::handlers::{Handler, SCRIPTED_SHIM, SHIM_RUNC, scripted};
 use podwalk_tests::node::{self, Layout};
-use podwalk_tests::scene::{End, Scene};
+use podwalk_tests::scene::{self, End, Scene};
 use serde_json::Value;
 
 use crate::suite::{becomes, says};
@@ -94,6 +95,135 @@ fn a_handler_whose_kind_is_changed_under_a_pod_owes_it_until_it_is_changed_back(
         )?;
         let scene = scene.end(End::Kill)?.begin(&before)?;
         scene.client().call(["rm", "-f", "web"])?.done()?;
+        scene.close()
+    })
+}
+
+/// Which service a shim is asked by, and whether that is what it serves.
+const SERVICES: [(&str, &str, bool, &str); 4] = [
+    ("asked", "sandbox", true, "CreateSandbox"),
+    ("both", "auto", true, "CreateSandbox"),
+    ("tasks", "auto", false, "Create"),
+    ("usual", "task", true, "Create"),
+];
+
+#[test]
+fn a_shim_is_asked_by_the_service_that_the_configuration_names() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (mut shims, mut file) = (Vec::new(), String::new());
+        for (name, api, sandbox_api, _) in SERVICES {
+            let script = Script {
+                sandbox_api,
+                ..Script::new()
+            };
+            let (shim, configuration) = scripted(name, &script)?;
+            file += &format!("{configuration}api = '{api}'\nvm = true\n");
+            shims.push(shim);
+        }
+        let mut scene = Scene::open_with(&Config::with_file(file), &[podnet()])?;
+        for (name, ..) in SERVICES {
+            let client = scene.client();
+            client.run(&["--name", name, "--runtime", name])?;
+        }
+        scene = scene.restart(End::Kill)?;
+        let client = scene.client();
+        for ((name, _, _, create), shim) in SERVICES.iter().zip(&shims) {
+            let pod = becomes(&client, name, |pod| pod["ready"] == true)?;
+            scene::agrees_with_outside(&pod)?;
+            client.call(["rm", "-f", name])?.done()?;
+            let names = shim.names()?;
+            let created = names.iter().find(|name| name.starts_with("Create"));
+            ensure!(
+                created.map(String::as_str) == Some(*create),
+                "{name}: {names:?}"
+            );
+        }
+        scene.close()
+    })
+}
+
+/// A shim that does not do its part: the start fails in words that say which, and leaves nothing.
+#[test]
+fn scenario_33_shims_that_are_broken() -> Result<()> {
+    node::run(Layout::V2, || {
+        let fail = |why: &str| Act {
+            fail: Some(why.to_owned()),
+            ..Act::default()
+        };
+        let die = Act {
+            die: true,
+            ..Act::default()
+        };
+        let hang = Act {
+            hang: true,
+            ..Act::default()
+        };
+        let nonsense = Act {
+            print: Some("http://nobody".to_owned()),
+            ..Act::default()
+        };
+        let exits = Act {
+            exit_first: true,
+            ..Act::default()
+        };
+        let cases: [(&str, &str, Act, &[&str]); 9] = [
+            ("no-start", "start", fail("no kernel"), &["no kernel"]),
+            ("dead-start", "start", die.clone(), &["signal"]),
+            ("slow-start", "start", hang.clone(), &["longer than 3s"]),
+            ("nonsense", "start", nonsense, &["http://nobody"]),
+            ("no-create", "Create", fail("no kvm"), &["Create", "no kvm"]),
+            ("dead-create", "Create", die, &["Create"]),
+            ("slow-create", "Create", hang, &["Create within"]),
+            ("no-begin", "Start", fail("no boot"), &["Start", "no boot"]),
+            ("short", "Start", exits, &["ended"]),
+        ];
+        let mut file = String::new();
+        for (name, call, act, _) in &cases {
+            let (_, configuration) = scripted(name, &Script::new().on(call, act.clone()))?;
+            file += &format!("{configuration}vm = true\nstart_seconds = 3\n");
+        }
+        file += "[runtime.handlers.missing]\nkind = 'shim'\nbinary = '/opt/no-shim'\n";
+        let scene = Scene::open_with(&Config::with_file(file), &[podnet()])?;
+        let client = scene.client();
+        let missing: (&str, &[&str]) = ("missing", &["/opt/no-shim", "was not found"]);
+        let cases = cases.iter().map(|(name, _, _, words)| (*name, *words));
+        for (name, words) in cases.chain([missing]) {
+            let answer = client.call(["run", "--name", "web", "--runtime", name])?;
+            ensure!(answer.code == 1, "{name}: {answer:?}");
+            says(&answer.stderr, &[&["Start failed"], words].concat()).context(name)?;
+            let left = client.list(true)?;
+            ensure!(left.is_empty(), "{name}: refused, and there: {left:?}");
+            scene.oracle().assert_clean().context(name)?;
+        }
+        client.run(&["--name", "web"])?;
+        client.call(["rm", "-f", "web"])?.done()?;
+        scene.close()
+    })
+}
+
+/// Its pods are not touched, are told of as not ready, and are adopted when it is back.
+#[test]
+fn scenario_39_a_shim_s_handler_vanishes_and_comes_back() -> Result<()> {
+    node::run(Layout::V2, || {
+        let with = SCRIPTED_SHIM.configured()?;
+        let scene = Scene::open_with(&with, &[podnet()])?;
+        for name in ["web", "stays"] {
+            start(&scene.client(), SCRIPTED_SHIM, name)?;
+        }
+        let scene = scene.end(End::Kill)?.begin(&Config::default())?;
+        let client = scene.client();
+        for name in ["web", "stays"] {
+            becomes(&client, name, |pod| pod["ready"] == false)?;
+        }
+        let answer = client.call(["rm", "-f", "web"])?;
+        ensure!(answer.code == 1, "{answer:?}");
+        says(&answer.stderr, &["no runtime handler 'scripted'"])?;
+        let scene = scene.end(End::Kill)?.begin(&with)?;
+        let client = scene.client();
+        let pod = becomes(&client, "stays", |pod| pod["ready"] == true)?;
+        scene::agrees_with_outside(&pod)?;
+        client.call(["rm", "-f", "web"])?.done()?;
+        client.call(["rm", "-f", "stays"])?.done()?;
         scene.close()
     })
 }

@@ -3,10 +3,11 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use podwalk_testkit::scripted_plugin::{Answer, Script};
+use podwalk_testkit::scripted_plugin::{Answer, Installed as Scripted, Script};
+use podwalk_testkit::scripted_shim as shim;
 use podwalk_tests::conflist::Bridge;
 use podwalk_tests::daemon::Config;
-use podwalk_tests::handlers::RUNSC;
+use podwalk_tests::handlers::{RUNSC, scripted};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::plugins::{Plugins, write_program};
 use podwalk_tests::scene::{self, Scene};
@@ -48,6 +49,42 @@ fn empty_answer() -> Answer {
     }
 }
 
+/// A daemon's configuration with a network whose plugin adds nothing; and the plugin.
+fn with_an_empty_network(mut config: Config) -> Result<(Config, Scripted)> {
+    let plugin = Plugins::before(&mut config)?
+        .scripted("scripted", &Script::new().on("ADD", empty_answer()))?;
+    fs::create_dir_all(&config.cni_conf_dir)?;
+    let network =
+        json!({"cniVersion": "1.0.0", "name": "empty", "plugins": [{"type": "scripted"}]});
+    fs::write(config.cni_conf_dir.join("10.conflist"), network.to_string())?;
+    Ok((config, plugin))
+}
+
+/// A shim of virtual machines is not even started there.
+#[test]
+fn scenario_21_a_shim_that_would_find_no_interface_is_not_started() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (shim, configuration) = scripted("machine", &shim::Script::new())?;
+        let config = Config::with_file(configuration + "vm = true\n");
+        let (config, plugin) = with_an_empty_network(config)?;
+        let scene = Scene::open_with(&config, &[])?;
+        let client = scene.client();
+        let run = ["run", "--name", "web", "--runtime", "machine"];
+        let answer = client.call(run)?;
+        ensure!(answer.code == 1, "{answer:?}");
+        says(&answer.stderr, &["Start failed", "no interface besides lo"])?;
+        ensure!(client.list(true)?.is_empty(), "it is still there");
+        ensure!(plugin.commands()? == ["ADD", "DEL"]);
+        let names = shim.names()?;
+        ensure!(!names.contains(&"start".to_owned()), "{names:?}");
+        client
+            .call([&run[..], &["--network", "none"]].concat())?
+            .done()?;
+        client.call(["rm", "-f", "web"])?.done()?;
+        scene.close()
+    })
+}
+
 /// A virtual machine is not started where it would find no interface: it would say nothing.
 #[test]
 fn scenario_21_a_virtual_machine_that_would_find_no_interface_is_not_started() -> Result<()> {
@@ -57,16 +94,10 @@ fn scenario_21_a_virtual_machine_that_would_find_no_interface_is_not_started() -
             &binary,
             &format!("echo \"$@\" >>{}; exit 1", called.display()),
         )?;
-        let mut config = Config::with_file(format!(
+        let (config, plugin) = with_an_empty_network(Config::with_file(format!(
             "[runtime.handlers.machine]\nbinary = '{}'\nvm = true\n",
             binary.display()
-        ));
-        let plugin = Plugins::before(&mut config)?
-            .scripted("scripted", &Script::new().on("ADD", empty_answer()))?;
-        fs::create_dir_all(&config.cni_conf_dir)?;
-        let network =
-            json!({"cniVersion": "1.0.0", "name": "empty", "plugins": [{"type": "scripted"}]});
-        fs::write(config.cni_conf_dir.join("10.conflist"), network.to_string())?;
+        )))?;
         let scene = Scene::open_with(&config, &[])?;
         let client = scene.client();
         let answer = client.call(["run", "--name", "web", "--runtime", "machine"])?;
