@@ -159,9 +159,12 @@ impl ShimRuntime {
     ) -> Result<String, OciError> {
         let binary = self.handler.locate()?;
         self.prepare(container, bundle).await?;
-        let bootstrap = self
+        let answered = self
             .start_shim(&binary, &sandbox.id, container, bundle)
-            .await?;
+            .await;
+        // The call has ended, and the shim writes to its sandbox's log.
+        self.logs.close(container);
+        let bootstrap = answered?;
         match self.address(sandbox)? {
             Some(address) if address == bootstrap.address => Ok(address),
             known => Err(OciError::Answer {

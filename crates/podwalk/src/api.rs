@@ -33,6 +33,7 @@ use podwalk_engine::recovery::{RecoveryPlan, Verdict};
 use podwalk_engine::step::Step;
 use serde::{Deserialize, Serialize};
 
+use crate::handlers::recorded_handler;
 use crate::settings::NetworkSettings;
 
 mod debts;
@@ -87,7 +88,7 @@ pub struct PodSummary {
     pub network_mode: String,
     /// Its first address; empty if it has none.
     pub ip: String,
-    /// The runtime handler; empty for the default.
+    /// The runtime handler that started it, or that it asks for; empty for the default.
     pub runtime_handler: String,
     /// Nanoseconds since the Unix epoch.
     pub created_at: u64,
@@ -118,7 +119,7 @@ pub struct PodDetail {
     pub ready: bool,
     /// `cni`, `host`, `none` or `pod:ID`.
     pub network_mode: String,
-    /// The runtime handler; empty for the default.
+    /// The runtime handler that started it, or that it asks for; empty for the default.
     pub runtime_handler: String,
     /// Its network.
     pub network_settings: NetworkSettings,
@@ -276,7 +277,7 @@ impl PodSummary {
             goal: goal(pod.goal),
             network_mode: pod.spec.network.to_string(),
             ip: ip.clone(),
-            runtime_handler: pod.spec.runtime_handler.clone(),
+            runtime_handler: recorded_handler(pod).to_owned(),
             created_at: pod.created.wall_ns,
             owed: pod.count_owed(),
         }
@@ -298,7 +299,7 @@ impl PodDetail {
             goal: goal(pod.goal),
             ready: view.ready,
             network_mode: spec.network.to_string(),
-            runtime_handler: spec.runtime_handler.clone(),
+            runtime_handler: recorded_handler(pod).to_owned(),
             network_settings,
             sandbox: sandbox(pod),
             steps: steps(pod),

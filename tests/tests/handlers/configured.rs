@@ -92,6 +92,28 @@ fn scenario_39_gvisor_under_another_name_vanishes_and_comes_back() -> Result<()>
     })
 }
 
+/// Who named no handler is looked after by the one that was the default then, and is told of so.
+#[test]
+fn a_pod_of_a_default_that_has_vanished_names_it() -> Result<()> {
+    node::run(Layout::V2, || {
+        let with = Config::with_file(
+            "[runtime]\ndefault = 'mine'\n[runtime.handlers.mine]\nbinary = 'crun'\n",
+        );
+        let scene = Scene::open_with(&with, &[podnet()])?;
+        scene.client().run(&["--name", "web"])?;
+        let without = Config::default();
+        let scene = scene.end(End::Kill)?.begin(&without)?;
+        let pod = scene.client().inspect("web")?;
+        ensure!(pod["runtimeHandler"] == "mine", "{pod:#}");
+        let answer = doctor(&without)?;
+        ensure!(answer.code == 1, "{answer:?}");
+        says(&answer.stdout, &["(web)", "runtime.handlers.mine"])?;
+        let scene = scene.end(End::Kill)?.begin(&with)?;
+        scene.client().call(["rm", "-f", "web"])?.done()?;
+        scene.close()
+    })
+}
+
 /// Asks the doctor about the configuration of a daemon, which may be up or down.
 fn doctor(config: &Config) -> Result<Answer> {
     let file = node::disk().join("doctor.toml");
