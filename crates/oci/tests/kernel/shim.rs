@@ -49,6 +49,8 @@ mod bodies {
         ShimSettings, Target,
     };
 
+    use rustix::fs::{Mode, OFlags};
+
     use crate::crash;
     use crate::node::{EFFECT, Marked, World, names, pids_of};
     use crate::seen::namespace;
@@ -247,6 +249,18 @@ mod bodies {
         let address = shim.join(&target, &id, bundle.dir()).await.unwrap();
         assert_eq!(Some(address), target.shim_address);
         assert_eq!(pids_of(SHIM).len(), 1);
+        let is_read = || {
+            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            rustix::fs::open(bundle.dir().join("log"), flags, Mode::empty()).is_ok()
+        };
+        // The reader ends when a thread comes to its task.
+        let unread = async {
+            while is_read() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let unread = tokio::time::timeout(Duration::from_secs(30), unread).await;
+        unread.expect("its log keeps a reader that nobody ends");
         Bundle::remove(&world.bundles, &id).unwrap();
         shim.delete(&target).await.unwrap();
         assert_nothing_left(&world);
