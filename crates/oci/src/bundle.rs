@@ -73,6 +73,11 @@ pub enum BundleError {
     },
 }
 
+/// Where shims log, a fifo (README of containerd's runtime v2).
+pub(crate) const SHIM_LOG: &str = "log";
+/// Where a runtime logs that is called by its command line.
+const RUNTIME_LOG: &str = "create.log";
+
 /// A bundle on disk, whole: `config.json`, and in `rootfs` the pause program, `etc/hosts`,
 /// `etc/hostname` and `etc/resolv.conf`. For a user namespace the program is in `bin` instead,
 /// beside `rootfs`. The bundle's directory has the sandbox's id for a name, as shims want it.
@@ -141,6 +146,16 @@ impl Bundle {
         Ok(())
     }
 
+    /// Who has begun to make the sandbox of `id`, as far as its bundle tells: a shim (`true`), whose
+    /// log is made before it is started, or a runtime by its command line, which makes its own.
+    pub fn begun_by_shim(bundles: &Path, id: &SandboxId) -> Option<bool> {
+        let is_there = |name: &str| bundles.join(id.as_str()).join(name).exists();
+        match is_there(SHIM_LOG) {
+            true => Some(true),
+            false => is_there(RUNTIME_LOG).then_some(false),
+        }
+    }
+
     /// The sandbox that it is for.
     pub fn id(&self) -> &SandboxId {
         &self.id
@@ -178,7 +193,7 @@ impl Bundle {
 
     /// Where the runtime writes why it failed.
     pub(crate) fn log_file(&self) -> PathBuf {
-        self.dir.join("create.log")
+        self.dir.join(RUNTIME_LOG)
     }
 }
 

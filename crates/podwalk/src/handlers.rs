@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use podwalk_engine::error::{ErrorKind, StepError};
-use podwalk_engine::pod::Pod;
+use podwalk_engine::pod::{Pod, Status};
 use podwalk_engine::record::Intent;
 use podwalk_engine::step::Step;
 use podwalk_netns::effects::{CgroupLayout, ENVIRONMENT};
 use podwalk_oci::{
-    CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, Runtime, SandboxId, ShimApi,
-    ShimOptions, ShimRuntime, ShimSettings, Spawn,
+    Bundle, CgroupParent, CgroupsPath, ConfigError, Handler, OciRuntime, Runtime, SandboxId,
+    ShimApi, ShimOptions, ShimRuntime, ShimSettings, Spawn,
 };
 
 use crate::config::{self, Config, DefaultSeccomp, Kind, ShimService};
@@ -121,7 +121,7 @@ impl Handlers {
     pub fn of(&self, pod: &Pod) -> Result<&Runtime, StepError> {
         let name = self.name_of(pod);
         let runtime = self.find(name)?;
-        let by_shim = pod.sandbox.as_ref().map(|s| s.shim_address.is_some());
+        let by_shim = self.is_by_shim(pod);
         if by_shim.is_some_and(|by_shim| by_shim != matches!(runtime, Runtime::Shim(_))) {
             let message =
                 format!("the kind of runtime handler '{name}' was changed under this pod");
@@ -132,6 +132,16 @@ impl Handlers {
             );
         }
         Ok(runtime)
+    }
+
+    /// Whether a pod's sandbox was made by a shim: recorded, and where a start was cut before that,
+    /// as its bundle tells.
+    fn is_by_shim(&self, pod: &Pod) -> Option<bool> {
+        match &pod.sandbox {
+            Some(sandbox) => Some(sandbox.shim_address.is_some()),
+            None if pod.status(Step::Start) == Status::Never => None,
+            None => Bundle::begun_by_shim(&self.bundles, &SandboxId::new(pod.id.to_string()).ok()?),
+        }
     }
 
     /// The names of all handlers, in order.

@@ -11,8 +11,10 @@ use podwalk_tests::daemon::{Client, Config};
 use podwalk_tests::handlers::{Handler, SCRIPTED_SHIM, SHIM_RUNC, scripted};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::scene::{self, End, Scene};
+use podwalk_tests::wait;
 use serde_json::Value;
 
+use crate::PATIENCE;
 use crate::suite::{becomes, says};
 
 fn podnet() -> Bridge {
@@ -95,6 +97,41 @@ fn a_handler_whose_kind_is_changed_under_a_pod_owes_it_until_it_is_changed_back(
         )?;
         let scene = scene.end(End::Kill)?.begin(&before)?;
         scene.client().call(["rm", "-f", "web"])?.done()?;
+        scene.close()
+    })
+}
+
+/// A start that was cut is not recorded as a shim's; its bundle tells.
+#[test]
+fn a_handler_whose_kind_is_changed_under_a_start_owes_it_too() -> Result<()> {
+    node::run(Layout::V2, || {
+        let hang = Act {
+            hang: true,
+            ..Act::default()
+        };
+        let (shim, file) = scripted("cut", &Script::new().on("Create", hang))?;
+        let before = Config::with_file(file + "[recovery]\nresume = false\n");
+        let scene = Scene::open_with(&before, &[podnet()])?;
+        let run = ["run", "--name", "web", "--runtime", "cut"];
+        let mut asked = scene.client().command(run)?.spawn()?;
+        let created = wait::until(PATIENCE, || {
+            let names = shim.names()?;
+            Ok(names.contains(&"Create".to_owned()).then_some(()))
+        })?;
+        created.context("it is not asked to create")?;
+        let interval = scene.end(End::Kill)?;
+        ensure!(!asked.wait()?.success(), "it was cut");
+        let other = "[runtime.handlers.cut]\nbinary = 'runc'\n".to_owned();
+        let other = Config::with_file(other + "[recovery]\nresume = false\n");
+        let scene = interval.begin(&other)?;
+        let answer = scene.client().call(["rm", "-f", "web"])?;
+        ensure!(answer.code == 1, "{answer:?}");
+        says(&answer.stderr, &["set runtime.handlers.cut.kind back"])?;
+        let scene = scene.end(End::Kill)?.begin(&before)?;
+        let gone = wait::until(PATIENCE, || {
+            Ok(scene.client().list(true)?.is_empty().then_some(()))
+        })?;
+        gone.context("it does not go")?;
         scene.close()
     })
 }

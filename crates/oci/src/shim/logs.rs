@@ -11,10 +11,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::task::AbortHandle;
 
+use crate::bundle::SHIM_LOG;
 use crate::id::SandboxId;
 
-/// Its name in the bundle, as shims know it.
-const LOG: &str = "log";
 /// The most of a line that is told, in bytes. What a longer one has is dropped.
 const LINE: usize = 2 * 1024;
 
@@ -27,7 +26,7 @@ pub(crate) struct Logs {
 impl Logs {
     /// Makes the fifo, if it is not there, and reads it until [`Logs::close`].
     pub(crate) fn open(&self, id: &SandboxId, bundle: &Path) -> io::Result<()> {
-        let path = bundle.join(LOG);
+        let path = bundle.join(SHIM_LOG);
         match mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0) {
             Err(errno) if errno.kind() != ErrorKind::AlreadyExists => return Err(errno.into()),
             _ => {}
@@ -44,7 +43,7 @@ impl Logs {
 
     /// The same for a sandbox that an earlier life of ours started.
     pub(crate) fn reopen(&self, id: &SandboxId, bundle: &Path) -> io::Result<()> {
-        match self.lock().contains_key(id) || !bundle.join(LOG).exists() {
+        match self.lock().contains_key(id) || !bundle.join(SHIM_LOG).exists() {
             true => Ok(()),
             false => self.open(id, bundle),
         }
