@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Deserialize;
 
+use crate::handlers::known_kind;
+
 /// Where the file is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/podwalk/config.toml";
 /// The longest time that can be configured, seconds.
@@ -405,7 +407,7 @@ impl Config {
                 "runtime.handlers.'{name}': a handler's name is of letters, digits, '-', '_' and \
                  '.', begins with none of the last, and is at most 63 bytes long"
             );
-            if handler.kind == Some(Kind::Shim) {
+            if handler.kind.or_else(|| known_kind(name)) == Some(Kind::Shim) {
                 check_socket(
                     &format!("run_dir, for {}", key("kind")),
                     &self.events_of(name),
