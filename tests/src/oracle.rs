@@ -7,7 +7,7 @@
 //! | kind | seen by |
 //! |---|---|
 //! | pinned namespaces and other mounts | `findmnt` |
-//! | files in the namespace directory, runtime state, bundles | the directories |
+//! | files in the namespace directory, runtime state, bundles, shims' sockets | the directories |
 //! | interfaces other than bridges | `ip -d link` |
 //! | addresses | host-local's files |
 //! | chains that CNI plugins made for one container | `iptables-save`, `ip6tables-save`, `nft` |
@@ -38,7 +38,7 @@ const SETTLING: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Places {
     /// Directories whose entries are each one thing of one pod: namespace files, bundles, the
-    /// runtimes' state.
+    /// runtimes' state, shims' sockets.
     pub directories: Vec<PathBuf>,
     /// The directory of namespace files. That it is itself a mount is no leak.
     pub netns_dir: PathBuf,
@@ -57,7 +57,13 @@ impl Places {
     /// # Errors
     /// If the directory of the binaries cannot be found.
     pub fn of(config: &Config) -> Result<Self> {
-        let runtimes = ["/run/crun", "/run/runc", "/run/user/0/crun"].map(PathBuf::from);
+        let runtimes = [
+            "/run/crun",
+            "/run/runc",
+            "/run/user/0/crun",
+            "/run/containerd/s",
+        ];
+        let runtimes = runtimes.map(PathBuf::from);
         let own = [
             "bundles",
             "runtimes/crun",

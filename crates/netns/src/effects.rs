@@ -1,6 +1,6 @@
 //! The processes of an effect: put where a later life finds them, and ended there.
 //!
-//! A plugin, what it started itself, a runtime's `create`: all of them go on when the daemon is
+//! A plugin, what it started itself, a runtime's `run`: all of them go on when the daemon is
 //! killed, and an ADD that finishes after its DEL leaves an address that nobody owns. So every
 //! command of an effect is enlisted when it starts, and before any probe or undo the pod is quieted:
 //!

@@ -69,7 +69,7 @@ pub(crate) struct Answer {
 impl Call<'_> {
     /// Runs it to its end or its deadline.
     pub(crate) async fn run(self, spawn: &dyn Spawn) -> Result<Answer, OciError> {
-        // Of the daemon's environment only the search path: with NOTIFY_SOCKET, `start` would
+        // Of the daemon's environment only the search path: with NOTIFY_SOCKET, `run` would
         // wait for a READY=1 that no pause process ever sends.
         let path = std::env::var_os("PATH").map(|path| ("PATH", path));
         let environment = path

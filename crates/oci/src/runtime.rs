@@ -164,8 +164,8 @@ impl OciRuntime {
         watch.map(|watch| watch.identity()).ok_or_else(gone)
     }
 
-    /// Waits until the process executes the pause program. A runtime's `start` only lets the
-    /// process go; whether it gets to exec (seccomp, a missing file) shows afterwards. A virtual
+    /// Waits until the process executes the pause program. A runtime only lets the process go;
+    /// whether it gets to exec (seccomp, a missing file) shows afterwards. A virtual
     /// machine's monitor executes something else: there the runtime is asked.
     async fn see_it_running(
         &self,

@@ -36,6 +36,13 @@ const KNOWN: [Known; 6] = [
     Known::shim("kata", "containerd-shim-kata-v2", true),
 ];
 
+/// How a handler of this name is talked to where its configuration does not say; `None` for a name
+/// that is not known.
+pub(crate) fn known_kind(name: &str) -> Option<Kind> {
+    let known = KNOWN.iter().find(|known| known.name == name);
+    known.map(|known| known.kind)
+}
+
 /// How long a virtual machine may take to boot, where nothing else is configured: as long as fits
 /// into kubelet's two minutes beside the other steps.
 const BOOT: Duration = Duration::from_secs(60);

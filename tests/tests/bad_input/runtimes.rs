@@ -114,11 +114,15 @@ fn runtimes_that_hang_or_print_nonsense() -> Result<()> {
         let only_creates = "for word; do shift; case $word in run) word=create;; \
             --detach) continue;; esac; set -- \"$@\" \"$word\"; done";
         crun_but("only-creates", "run", only_creates)?;
+        // crun's own worker leaves the process group, too.
+        let late = "setsid -f sh -c 'sleep 4; exec crun \"$@\"' sh \"$@\"; sleep 1000";
+        crun_but("runs-late", "run", late)?;
         let pid =
             "while [ $# -gt 0 ]; do [ \"$1\" = --pid-file ] && echo nonsense >$2; shift; done";
         script("no-pid", pid)?;
         each_fails(&[
             ("run-hangs", &["/run-hangs run", "longer than 3s", "killed"]),
+            ("runs-late", &["/runs-late run", "longer than 3s", "killed"]),
             ("only-creates", &["does not get to run", "/stack"]),
             ("no-pid", &["/no-pid run", "nonsense"]),
         ])

@@ -127,6 +127,36 @@ fn scenario_21_a_virtual_machine_that_would_find_no_interface_is_not_started() -
     })
 }
 
+/// Where the kernel's tunnels are loaded, each namespace is born with interfaces of theirs, down and
+/// without an address. No machine takes them for a network.
+#[test]
+fn scenario_21_an_interface_without_an_address_is_no_network_for_a_virtual_machine() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (shim, configuration) = scripted("machine", &shim::Script::new())?;
+        let mut config = Config::with_file(configuration + "vm = true\n");
+        Plugins::before(&mut config)?.shell(
+            "tunnel",
+            "[ $CNI_COMMAND = ADD ] || exit 0\n\
+             nsenter --net=$CNI_NETNS ip link add tunl0 type dummy >&2\n\
+             echo '{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.88.0.2/24\"}]}'",
+        )?;
+        fs::create_dir_all(&config.cni_conf_dir)?;
+        let network = r#"{"cniVersion":"1.0.0","name":"t","plugins":[{"type":"tunnel"}]}"#;
+        fs::write(config.cni_conf_dir.join("10.conflist"), network)?;
+        let scene = Scene::open_with(&config, &[])?;
+        let client = scene.client();
+        let answer = client.call(["run", "--name", "web", "--runtime", "machine"])?;
+        ensure!(answer.code == 1, "{answer:?}");
+        says(&answer.stderr, &["Start failed", "that has an address"])?;
+        let names = shim.names()?;
+        ensure!(!names.contains(&"start".to_owned()), "{names:?}");
+        // A process uses it as it is.
+        client.run(&["--name", "plain"])?;
+        client.call(["rm", "-f", "plain"])?.done()?;
+        scene.close()
+    })
+}
+
 /// gVisor would take away the host's addresses, or another pod's.
 #[test]
 fn a_network_that_is_somebody_else_s_is_not_used_up() -> Result<()> {

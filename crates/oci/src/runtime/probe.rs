@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{OciRuntime, cgroup_failed, failed, file_failed};
+use crate::bundle::is_pause;
 use crate::error::{OciError, Verb};
 use crate::id::SandboxId;
 use crate::process::{ProcessIdentity, ProcessWatch};
@@ -25,7 +26,7 @@ pub enum Probe {
         /// What there is, for a message.
         what: String,
     },
-    /// It was made, and waits to be started.
+    /// It was made, and does not execute its program yet.
     Created {
         /// Its process.
         process: ProcessIdentity,
@@ -42,8 +43,7 @@ pub enum Probe {
 impl OciRuntime {
     /// Looks for the sandbox, and changes nothing.
     ///
-    /// The processes of an interrupted `create` must be gone: one that goes on makes the answer
-    /// stale.
+    /// The processes of an interrupted start must be gone: one that goes on makes the answer stale.
     ///
     /// # Errors
     /// The answer is unknown: the runtime is missing, fails or hangs, and something is there
@@ -66,8 +66,14 @@ impl OciRuntime {
                 .map(|watch| watch.identity()),
             None => None,
         };
+        // crun's `run` takes it for running from the moment that its state is written. A crun that
+        // is killed then leaves a process that never gets to its program.
+        let began = |process: ProcessIdentity| {
+            self.handler.vm || target.process.is_some() || is_pause(process.pid)
+        };
         let found = match (state.status.as_str(), process) {
             ("created", Some(process)) => Probe::Created { process },
+            ("running" | "paused", Some(process)) if !began(process) => Probe::Created { process },
             ("running" | "paused", Some(process)) => Probe::Running { process },
             ("stopped" | "created" | "running" | "paused", _) if is_alive(target)? => {
                 Probe::Partial {

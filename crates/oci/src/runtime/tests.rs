@@ -98,6 +98,19 @@ async fn a_live_process_without_state_is_partial() {
 }
 
 #[tokio::test]
+async fn what_was_not_recorded_and_executes_something_else_has_not_begun() {
+    let (_child, process) = sleeper();
+    let mut scripted = Scripted::new(&answers("running", process.pid));
+    scripted.state(target(None).id.as_str());
+    let found = scripted.runtime.probe(&target(None)).await.unwrap();
+    assert_eq!(found, Probe::Created { process });
+    // What a virtual machine's monitor executes says nothing.
+    scripted.runtime.handler.vm = true;
+    let found = scripted.runtime.probe(&target(None)).await.unwrap();
+    assert_eq!(found, Probe::Running { process });
+}
+
+#[tokio::test]
 async fn a_state_is_believed_as_far_as_its_process_lives() {
     let (child, process) = sleeper();
     let pid = process.pid;
@@ -105,14 +118,10 @@ async fn a_state_is_believed_as_far_as_its_process_lives() {
         probe(&answers("created", pid), None).await.unwrap(),
         Probe::Created { process }
     );
-    assert_eq!(
-        probe(&answers("running", pid), None).await.unwrap(),
-        Probe::Running { process }
-    );
-    assert_eq!(
-        probe(&answers("paused", pid), None).await.unwrap(),
-        Probe::Running { process }
-    );
+    for status in ["running", "paused"] {
+        let found = probe(&answers(status, pid), Some(process)).await.unwrap();
+        assert_eq!(found, Probe::Running { process }, "{status}");
+    }
     drop(child);
     for status in ["created", "running", "paused", "stopped"] {
         assert_eq!(

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::answer::socket_path;
@@ -67,8 +69,10 @@ impl ShimRuntime {
         self.end_sandbox(target, end).await?;
         cleaned?;
         self.remove_state(&target.id)?;
-        if let Some(path) = address.as_deref().and_then(socket_path) {
-            remove_socket(path).map_err(file_failed("remove", path.as_ref(), &target.id))?;
+        let told = address.as_deref().and_then(socket_path);
+        let sockets = told.map(PathBuf::from).into_iter();
+        for path in sockets.chain([self.usual_socket(&target.id)]) {
+            remove_socket(&path).map_err(file_failed("remove", &path, &target.id))?;
         }
         self.ending(target).remove(&target.cgroup).await?;
         self.ending(target).remove(&target.cgroup.of_shim()).await?;
@@ -172,6 +176,15 @@ impl ShimRuntime {
         }
     }
 
+    /// Where containerd's shims and Kata's listen: they derive it from what they are called with.
+    /// One that is killed before it has told leaves a socket that nobody else knows of.
+    fn usual_socket(&self, id: &SandboxId) -> PathBuf {
+        let events = self.settings.events.join(&self.settings.namespace);
+        let hash = Sha256::digest(events.join(id.as_str()).as_os_str().as_bytes());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Path::new("/run/containerd/s").join(hex)
+    }
+
     fn ending<'a>(&self, target: &'a Target) -> Ending<'a> {
         Ending {
             target,
@@ -181,7 +194,7 @@ impl ShimRuntime {
 }
 
 /// Removes the socket of a shim that is gone. What is none is left alone.
-fn remove_socket(path: &str) -> std::io::Result<()> {
+fn remove_socket(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(path),

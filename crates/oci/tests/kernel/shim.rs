@@ -31,6 +31,8 @@ by_shim! {
     a_shims_start_that_is_cut_anywhere_leaves_nothing;
     /// SIGKILL at every point of a start and its undoing.
     scenario_46_a_crash_at_any_point_leaves_no_shim;
+    /// The socket of a shim that was killed before it told its address is known nevertheless.
+    a_socket_that_was_never_told_is_removed;
     /// A second container of the pod is the same shim's.
     a_second_container_has_the_same_shim;
     /// The shim tells how it ended.
@@ -232,6 +234,19 @@ mod bodies {
             announced.remove(elsewhere);
         }
         crash::assert_reached(&announced);
+        assert_nothing_left(&world);
+    }
+
+    pub(crate) async fn a_socket_that_was_never_told_is_removed(world: World) {
+        let shim = shim(&world);
+        let target = start(&shim, &world).await;
+        let address = target.shim_address.clone().unwrap();
+        shim.delete(&target).await.unwrap();
+        assert_nothing_left(&world);
+        // As the shim makes it, before it writes its address into its bundle.
+        let socket = address.strip_prefix("unix://").unwrap();
+        drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
+        shim.delete(&world.target()).await.unwrap();
         assert_nothing_left(&world);
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Config, Kind};
+use crate::handlers::known_kind;
 
 /// The longest time that can be configured, seconds.
 const LONGEST_SECONDS: u64 = 365 * 24 * 60 * 60;
@@ -67,7 +68,7 @@ impl Config {
                 "runtime.handlers.'{name}': a handler's name is of letters, digits, '-', '_' and \
                  '.', begins with none of the last, and is at most 63 bytes long"
             );
-            if handler.kind == Some(Kind::Shim) {
+            if handler.kind.or_else(|| known_kind(name)) == Some(Kind::Shim) {
                 check_socket(
                     &format!("run_dir, for {}", key("kind")),
                     &self.events_of(name),

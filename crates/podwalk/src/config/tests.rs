@@ -105,6 +105,10 @@ fn a_path_that_no_socket_can_have_is_refused() {
     for (text, key) in [
         (format!("listen = '{deep}/{}'", "s".repeat(20)), "listen"),
         (format!("{shim}kind = 'shim'\n"), "runtime.handlers.a-shim"),
+        (
+            format!("run_dir = '{deep}/{deep}'\n[runtime.handlers.kata]\nstart_seconds = 90\n"),
+            "runtime.handlers.kata",
+        ),
     ] {
         let error = Config::parse(&text).unwrap_err().to_string();
         assert!(

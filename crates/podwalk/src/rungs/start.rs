@@ -11,6 +11,7 @@ use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Failure, Probe, Rung, Start};
 use podwalk_engine::record::{ProcessIdentity, StartIntent, StartNetwork, StartOutput};
 use podwalk_engine::step::NetworkMode;
+use podwalk_netns::Link;
 use podwalk_netns::process::ProcessId;
 use podwalk_oci::{Bundle, ConfigError, OciError, Runtime, SandboxId, Target};
 
@@ -274,15 +275,18 @@ async fn is_present(network: &StartNetwork) -> Result<bool, StepError> {
 }
 
 /// A virtual machine takes over what it finds in its namespace. Where there is nothing, it starts
-/// without a network and without an error, so that nobody would hear of it.
+/// without a network and without an error, so that nobody would hear of it. An interface without an
+/// address is nothing to it: Kata passes it over, because the kernel puts `tunl0`, `sit0` and their
+/// like into each namespace once their modules are loaded.
 fn check_interfaces(path: &Path) -> Result<(), StepError> {
     let links = podwalk_netns::links(path).map_err(of_netns)?;
-    if links.iter().any(|link| !link.loopback) {
+    let is_usable = |link: &Link| !link.loopback && !link.addresses.is_empty();
+    if links.iter().any(is_usable) {
         return Ok(());
     }
     let message = format!(
-        "the network namespace {} has no interface besides lo, so that the sandbox would start \
-         without a network",
+        "the network namespace {} has no interface besides lo that has an address, so that the \
+         sandbox would start without a network",
         path.display()
     );
     Err(StepError::new(ErrorKind::Failed, message).remedy(
