@@ -67,6 +67,8 @@ pub struct Facts {
     pub policy: Policy,
     /// What this process found when it looked, if it has looked.
     pub found: Option<(Step, Probe<()>)>,
+    /// For how long it could not be told whether its sandbox runs.
+    pub in_vain: Duration,
     /// The walk was begun by an earlier process.
     pub inherited: bool,
     /// A client has just asked: what is owed is tried at once.
@@ -84,7 +86,8 @@ pub struct Policy {
     pub resume: bool,
     /// How often one step may be begun before the start counts as failed.
     pub attempts: u32,
-    /// How long Stop and Remove report a network debt before they succeed.
+    /// How long Stop and Remove report a network debt before they succeed, and
+    /// a start waits for a sandbox that cannot be told.
     pub debt_grace: Duration,
 }
 
@@ -146,6 +149,16 @@ pub(crate) fn exited_too_early() -> StepError {
     .remedy("see what its runtime logged, then start the pod anew")
 }
 
+/// Why a start is not waited for any longer. Its undo meets what could not be
+/// told, and owes.
+fn cannot_be_told() -> StepError {
+    StepError::new(
+        ErrorKind::Timeout,
+        "whether its sandbox runs could not be told, so that its late networks were not attached",
+    )
+    .remedy("see why its runtime handler does not answer, or is missing")
+}
+
 /// Everything is recorded as done. What another process started is looked at
 /// once; until then it is reported as recorded.
 fn started(pod: &Pod, facts: &Facts) -> Next {
@@ -182,7 +195,15 @@ fn up(pod: &Pod, facts: &Facts, step: Step) -> Next {
         && found(facts, step).is_none()
         && let Some(first) = look_at_sandbox(facts)
     {
-        return first;
+        return match first {
+            Next::Rest if facts.in_vain >= facts.policy.debt_grace => {
+                Next::TurnDown(Cause::StartFailed {
+                    step: Step::Start,
+                    error: cannot_be_told(),
+                })
+            }
+            first => first,
+        };
     }
     if slot.status == Status::Never {
         return climb(pod, facts, step);

@@ -230,6 +230,7 @@ fn planned(pod: Pod, host: &HostFacts) -> PodPlan {
         now: host.now,
         policy: host.policy,
         found: None,
+        in_vain: Duration::ZERO,
         inherited: true,
         urgent: false,
         hold: Step::AttachLate,

@@ -199,7 +199,8 @@ pub struct Recovery {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Debts {
-    /// How long Stop and Remove report a network debt, seconds.
+    /// How long Stop and Remove report a network debt, and how long a start waits for a sandbox that
+    /// cannot be told, seconds.
     pub grace_seconds: u64,
 }
 

@@ -132,14 +132,25 @@ const CONDITIONS: &[Condition] = &[
     },
     Condition {
         name: "found",
-        values: &["not looked", "absent", "complete", "partial", "unknown"],
+        values: &[
+            "not looked",
+            "absent",
+            "complete",
+            "partial",
+            "unknown",
+            "unknown for too long",
+        ],
         set: |case, value| {
             let probe = match value {
                 0 => return,
                 1 => Probe::Absent,
                 2 => Probe::Complete(()),
                 3 => Probe::Partial,
-                _ => Probe::Unknown,
+                4 => Probe::Unknown,
+                _ => {
+                    case.facts.in_vain = case.facts.policy.debt_grace;
+                    Probe::Unknown
+                }
             };
             case.facts.found = Some((case.frontier, probe));
         },
@@ -175,6 +186,7 @@ fn facts() -> Facts {
         now: at(1, NOW),
         policy: Policy::default(),
         found: None,
+        in_vain: Duration::ZERO,
         inherited: false,
         urgent: false,
         hold: Step::AttachLate,

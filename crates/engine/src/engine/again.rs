@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Stamp;
 use crate::pod::backoff;
 
 /// How often a sandbox was looked at in vain, and whether somebody waits to do
@@ -17,21 +18,30 @@ use crate::pod::backoff;
 pub(crate) struct Again {
     looks: u32,
     waits: bool,
+    since: Option<Stamp>,
 }
 
 impl Again {
     /// How long to wait, if it is `unknown` what there is and nobody waits.
-    pub(crate) fn begin(&mut self, unknown: bool) -> Option<Duration> {
+    pub(crate) fn begin(&mut self, unknown: bool, now: Stamp) -> Option<Duration> {
         if !unknown {
             self.looks = 0;
+            self.since = None;
             return None;
         }
+        self.since.get_or_insert(now);
         if self.waits {
             return None;
         }
         self.waits = true;
         self.looks = self.looks.saturating_add(1);
         Some(backoff(self.looks))
+    }
+
+    /// For how long it has been unknown.
+    pub(crate) fn in_vain(&self, now: &Stamp) -> Duration {
+        let since = self.since.as_ref();
+        since.map(|since| now.since(since)).unwrap_or_default()
     }
 
     /// The wait is over.

@@ -445,7 +445,7 @@ impl Inner {
         if self.is_closing() {
             return;
         }
-        let Some(wait) = slot.wait_to_look_again() else {
+        let Some(wait) = slot.wait_to_look_again(self.clock.now()) else {
             return;
         };
         let over = self.clock.sleep(wait);

@@ -147,6 +147,7 @@ impl Slot {
             now,
             policy,
             found: found.map(|(step, probe)| (*step, probe.clone().map(drop))),
+            in_vain: desk.again.in_vain(&now),
             inherited: desk.inherited,
             urgent: desk.urgent,
             hold: desk.hold,
@@ -246,10 +247,10 @@ impl Slot {
 
     /// How long to wait before a sandbox that could not be looked at is looked
     /// at again; none if that is not called for, or somebody waits already.
-    pub(crate) fn wait_to_look_again(&self) -> Option<Duration> {
+    pub(crate) fn wait_to_look_again(&self, now: crate::clock::Stamp) -> Option<Duration> {
         let mut desk = self.desk();
         let unknown = desk.is_unknown();
-        desk.again.begin(unknown)
+        desk.again.begin(unknown, now)
     }
 
     /// Ends that wait; true if what is not known is to be looked at now.

@@ -9,7 +9,7 @@ use super::gate::{Gate, Pass};
 use super::*;
 use crate::decide::Next;
 use crate::error::{ErrorKind, StepError};
-use crate::fixture::{Story, failed, goal as wants, pod_id as id_of, spec as spec_of, undone};
+use crate::fixture::{Story, at, failed, goal as wants, pod_id as id_of, spec as spec_of, undone};
 use crate::record::Direction;
 
 mod rungs;
@@ -208,16 +208,19 @@ fn an_error_that_a_debt_is_behind_says_so_and_what_can_be_done() {
 #[test]
 fn what_is_not_known_is_looked_at_again_later_and_later_by_one_at_a_time() {
     let mut again = again::Again::default();
-    assert_eq!(again.begin(false), None);
+    assert_eq!(again.begin(false, at(1, 5)), None);
+    assert_eq!(again.in_vain(&at(1, 6)), Duration::ZERO);
     let mut waits = Vec::new();
     for _ in 0..8 {
-        waits.extend(again.begin(true).map(|wait| wait.as_secs()));
-        assert_eq!(again.begin(true), None, "somebody waits");
+        waits.extend(again.begin(true, at(1, 7)).map(|wait| wait.as_secs()));
+        assert_eq!(again.begin(true, at(1, 7)), None, "somebody waits");
         again.end();
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-    assert_eq!(again.begin(false), None);
-    assert_eq!(again.begin(true), Some(Duration::from_secs(1)));
+    assert_eq!(again.in_vain(&at(1, 10)), Duration::from_secs(3));
+    assert_eq!(again.begin(false, at(1, 5)), None);
+    assert_eq!(again.in_vain(&at(1, 10)), Duration::ZERO);
+    assert_eq!(again.begin(true, at(1, 7)), Some(Duration::from_secs(1)));
 }
 
 /// Scenario 36: the first cause first, what the clean-up met after it.

@@ -11,6 +11,7 @@ fn facts() -> Facts {
         now: at(1, 10_000),
         policy: Policy::default(),
         found: None,
+        in_vain: Duration::ZERO,
         inherited: true,
         urgent: false,
         hold: Step::AttachLate,

@@ -162,7 +162,7 @@ fn half_way_and_unknown() -> (Node, Engine) {
 fn a_sandbox_that_cannot_be_told_gets_its_late_networks_when_it_can() {
     let (node, engine) = half_way_and_unknown();
     let again = ask_start(&node, &engine, pod_id(3), pod_spec("web"));
-    node.pass(10 * MINUTE);
+    node.pass(MINUTE);
     assert!(!again.is_answered());
     assert!(!view(&engine, pod_id(1)).ready);
     assert_eq!(view(&engine, pod_id(1)).pod.debts, []);
@@ -182,10 +182,29 @@ fn a_sandbox_that_cannot_be_told_gets_its_late_networks_when_it_can() {
 fn a_sandbox_that_could_not_be_told_and_was_dead_is_a_failed_start() {
     let (node, engine) = half_way_and_unknown();
     node.host.let_sandbox_die(pod_id(1));
-    node.pass(10 * MINUTE);
+    node.pass(MINUTE);
     node.faults.mend();
     node.pass(MINUTE);
     assert!(!is_listed(&engine, pod_id(1)), "it was never started");
+    nothing_left(&node, &engine);
+}
+
+/// Nobody waits for ever: it becomes a debt, which is shown, and is paid when it can be.
+#[test]
+fn a_start_whose_sandbox_cannot_be_told_for_long_has_failed_and_owes() {
+    let (node, engine) = half_way_and_unknown();
+    let again = ask_start(&node, &engine, pod_id(3), pod_spec("web"));
+    node.pass(5 * MINUTE);
+    let error = node.wait_for(&again).answer().unwrap_err();
+    let EngineError::StartFailed { id, step, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!((*id, *step), (pod_id(1), Step::Start));
+    assert!(error.to_string().contains("could not be told"), "{error}");
+    let debts = view(&engine, pod_id(1)).pod.debts.clone();
+    assert_eq!(debts.first().map(|debt| debt.step), Some(Step::Start));
+    node.faults.mend();
+    node.pass(2 * MINUTE);
     nothing_left(&node, &engine);
 }
 

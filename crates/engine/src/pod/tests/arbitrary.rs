@@ -144,6 +144,7 @@ fn facts(now: Stamp) -> Facts {
         now,
         policy: Policy::default(),
         found: None,
+        in_vain: std::time::Duration::ZERO,
         inherited: true,
         urgent: false,
         hold: Step::AttachLate,

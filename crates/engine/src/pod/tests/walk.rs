@@ -189,6 +189,7 @@ fn walk(consumes_network: bool, late: bool, luck: &[Luck]) -> Walk {
         now: pod.last,
         policy: Policy::default(),
         found: None,
+        in_vain: std::time::Duration::ZERO,
         inherited: false,
         urgent: false,
         hold: Step::AttachLate,
