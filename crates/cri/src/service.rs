@@ -44,7 +44,10 @@ impl Runtime {
     /// The pod that an id, or the beginning of one, means; `None` if there is none.
     fn meant(&self, id: &str) -> Result<Option<PodView>, Status> {
         if id.is_empty() {
-            return Err(refuse(Code::InvalidArgument, "pod_sandbox_id: it is empty"));
+            return Err(refuse(
+                Code::InvalidArgument,
+                "pod_sandbox_id: it is empty (a pod's id, or the beginning of one)",
+            ));
         }
         if let Some(view) = id.parse().ok().and_then(|id| self.engine.get(id)) {
             return Ok(Some(self.node.seen(view)));
@@ -75,7 +78,15 @@ impl Runtime {
     }
 
     fn expected(&self, id: &str) -> Result<PodView, Status> {
-        let none = || refuse(Code::NotFound, format!("no pod '{}'", shortened(id)));
+        let none = || {
+            refuse(
+                Code::NotFound,
+                format!(
+                    "no pod '{}' (list them to see which there are)",
+                    shortened(id)
+                ),
+            )
+        };
         self.meant(id)?.ok_or_else(none)
     }
 
@@ -179,14 +190,14 @@ impl RuntimeService for Runtime {
         let missing = || {
             refuse(
                 Code::InvalidArgument,
-                "config: there is none, and no metadata",
+                "config: there is none, and no metadata (name, namespace and uid of the pod)",
             )
         };
         let asked = request.config.ok_or_else(missing)?;
         if asked.metadata.is_none() {
             return Err(refuse(
                 Code::InvalidArgument,
-                "config.metadata: there is none",
+                "config.metadata: there is none (name, namespace and uid of the pod)",
             ));
         }
         self.check_handler(&request.runtime_handler)?;
@@ -194,7 +205,7 @@ impl RuntimeService for Runtime {
         let spec = config.and_then(|config| config.into_spec(None, request.runtime_handler));
         let spec = spec.map_err(|error| of_config(&error))?;
         let id = self.node.fresh_id().map_err(|error| {
-            let message = format!("the kernel gives no randomness: {error}");
+            let message = format!("the kernel gives no randomness: {error} (try again)");
             refuse(Code::Unavailable, message)
         })?;
         // The walk is the engine's: a caller that goes away changes nothing.
@@ -258,7 +269,11 @@ impl RuntimeService for Runtime {
     ) -> Answer<v1::PodSandboxStatsResponse> {
         let view = self.expected(&request.into_inner().pod_sandbox_id)?;
         let stats = usage::stats(&*self.node, &view).await.map_err(|error| {
-            let message = format!("pod {}: {error}", view.pod.id);
+            let message = format!(
+                "pod {}: what it uses cannot be read: {error} (see that the cgroups and /proc are \
+                 mounted)",
+                view.pod.id
+            );
             refuse(Code::Internal, message)
         })?;
         Ok(Response::new(v1::PodSandboxStatsResponse {

@@ -166,6 +166,8 @@ impl Events {
     pub(crate) fn subscribe(&self, since: Option<Cursor>) -> Subscription {
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         let (sender, live) = mpsc::channel(BACKLOG);
+        // Of those that have gone nothing may be published for long.
+        stage.listeners.retain(|listener| !listener.is_closed());
         stage.listeners.push(sender);
         let first = stage.window.front().map_or(1, |event| event.cursor.number);
         let told = first.saturating_sub(1)..=stage.told;

@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 mod check;
 
+pub(crate) use check::check_socket;
+
 /// Where the file is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/podwalk/config.toml";
 

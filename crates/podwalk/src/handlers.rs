@@ -36,13 +36,6 @@ const KNOWN: [Known; 6] = [
     Known::shim("kata", "containerd-shim-kata-v2", true),
 ];
 
-/// How a handler of this name is talked to where its configuration does not say; `None` for a name
-/// that is not known.
-pub(crate) fn known_kind(name: &str) -> Option<Kind> {
-    let known = KNOWN.iter().find(|known| known.name == name);
-    known.map(|known| known.kind)
-}
-
 /// How long a virtual machine may take to boot, where nothing else is configured: as long as fits
 /// into kubelet's two minutes beside the other steps.
 const BOOT: Duration = Duration::from_secs(60);
@@ -307,6 +300,8 @@ fn shim_of(
         None => known.is_some(),
     };
     if is_shim {
+        let socket = config.events_of(name);
+        config::check_socket(&format!("run_dir, for runtime.handlers.{name}"), &socket)?;
         let known = known.unwrap_or_else(|| unknown_shim(name, config));
         return changed_shim(name, known, configured).map(Some);
     }

@@ -13,6 +13,7 @@ use podwalk_tests::wait;
 use tonic::Code;
 
 mod beside;
+mod network_ready;
 mod process;
 
 /// A guard against a hang, no measure of speed.
@@ -200,14 +201,7 @@ fn a_network_that_is_not_ready_is_told_with_its_reason() -> Result<()> {
         let config = Config::default();
         let scene = Scene::open_with(&config, &[])?;
         let cri = Cri::at(scene.client().address())?;
-        let condition = || -> Result<v1::RuntimeCondition> {
-            let status = cri.ask(async |mut cri| cri.status(v1::StatusRequest::default()).await)?;
-            let conditions = status.status.context("status")?.conditions;
-            let mut found = conditions
-                .into_iter()
-                .filter(|one| one.r#type == "NetworkReady");
-            found.next().context("NetworkReady")
-        };
+        let condition = || network_ready::condition(&cri, "NetworkReady");
         let told = condition()?;
         ensure!(
             !told.status && told.reason == "NetworkPluginNotReady",

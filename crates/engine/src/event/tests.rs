@@ -196,6 +196,18 @@ fn a_listener_that_falls_too_far_behind_is_let_go_and_holds_nobody_up() {
     assert!((BACKLOG..2 * BACKLOG).contains(&left.len()));
 }
 
+#[test]
+fn listeners_that_have_gone_are_not_kept_while_nothing_happens() {
+    let events = Events::new(7, &[], &[]);
+    let mut stays = events.subscribe(None);
+    for _ in 0..10 {
+        drop(events.subscribe(None));
+    }
+    assert!(events.stage.lock().unwrap().listeners.len() <= 2);
+    tell(&events, 1);
+    assert!(stays.live.next().now_or_never().flatten().is_some());
+}
+
 /// The word that every record gets.
 #[test]
 fn every_record_has_its_word_or_is_the_journals_own_business() {

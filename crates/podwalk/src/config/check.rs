@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Kind};
-use crate::handlers::known_kind;
+use super::Config;
 
 /// The longest time that can be configured, seconds.
 const LONGEST_SECONDS: u64 = 365 * 24 * 60 * 60;
@@ -68,12 +67,6 @@ impl Config {
                 "runtime.handlers.'{name}': a handler's name is of letters, digits, '-', '_' and \
                  '.', begins with none of the last, and is at most 63 bytes long"
             );
-            if handler.kind.or_else(|| known_kind(name)) == Some(Kind::Shim) {
-                check_socket(
-                    &format!("run_dir, for {}", key("kind")),
-                    &self.events_of(name),
-                )?;
-            }
             if let Some(directory) = &handler.cni_conf_dir {
                 anyhow::ensure!(
                     directory.is_absolute(),
@@ -126,7 +119,7 @@ impl Config {
 }
 
 /// The kernel takes no longer path for a socket (`sun_path` of unix(7), with its end).
-fn check_socket(key: &str, path: &Path) -> anyhow::Result<()> {
+pub(crate) fn check_socket(key: &str, path: &Path) -> anyhow::Result<()> {
     const LONGEST: usize = 107;
     let length = path.as_os_str().len();
     anyhow::ensure!(

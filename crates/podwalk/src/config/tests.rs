@@ -99,23 +99,10 @@ fn a_named_file_must_be_there() {
 
 #[test]
 fn a_path_that_no_socket_can_have_is_refused() {
-    let deep = format!("/run/{}", "d".repeat(90));
-    let shim = format!("run_dir = '{deep}'\n[runtime.handlers.a-shim]\nbinary = '/shim'\n");
-    Config::parse(&shim).unwrap();
-    for (text, key) in [
-        (format!("listen = '{deep}/{}'", "s".repeat(20)), "listen"),
-        (format!("{shim}kind = 'shim'\n"), "runtime.handlers.a-shim"),
-        (
-            format!("run_dir = '{deep}/{deep}'\n[runtime.handlers.kata]\nstart_seconds = 90\n"),
-            "runtime.handlers.kata",
-        ),
-    ] {
-        let error = Config::parse(&text).unwrap_err().to_string();
-        assert!(
-            error.contains(key) && error.contains("107"),
-            "{text}: {error}"
-        );
-    }
+    let path = |length: usize| format!("listen = '/{}'", "s".repeat(length - 1));
+    Config::parse(&path(107)).unwrap();
+    let error = Config::parse(&path(108)).unwrap_err().to_string();
+    assert!(error.contains("listen") && error.contains("107"), "{error}");
 }
 
 #[test]

@@ -14,7 +14,8 @@ use crate::networks::Networks;
 /// STATUS starts a process per plugin, and kubelet asks each five seconds.
 const FRESH: Duration = Duration::from_secs(4);
 
-/// How long a client waits for plugins. One that takes longer goes on, and is heard the next time.
+/// How long a client waits for plugins. One that takes longer goes on, and until it has answered or
+/// its deadline is over what was said before holds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Kubernetes' word for it.
@@ -56,19 +57,20 @@ impl Reporter {
         }
         self.ask();
         let answered = heard.wait_for(|known| !known.asking);
-        match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(Ok(known)) => known.last.as_ref().map(|last| last.condition.clone()),
-            Ok(Err(_)) | Err(_) => None,
-        }
-        .unwrap_or_else(silence)
+        // Answered or not: what counts is what was said last of this configuration.
+        let _ = tokio::time::timeout(PATIENCE, answered).await;
+        self.last().map_or_else(silence, |last| last.condition)
     }
 
     fn fresh(&self) -> Option<Condition> {
-        let known = self.known.borrow();
-        let last = known.last.as_ref()?;
-        let loaded = self.networks.loaded();
-        let is_fresh = last.at.elapsed() < FRESH && Arc::ptr_eq(&last.loaded, &loaded);
-        is_fresh.then(|| last.condition.clone())
+        let last = self.last()?;
+        (last.at.elapsed() < FRESH).then_some(last.condition)
+    }
+
+    /// What was said of the configuration that holds now.
+    fn last(&self) -> Option<Report> {
+        let last = self.known.borrow().last.clone()?;
+        Arc::ptr_eq(&last.loaded, &self.networks.loaded()).then_some(last)
     }
 
     /// Begins to ask, unless somebody does.
@@ -79,12 +81,11 @@ impl Reporter {
         if !begins {
             return;
         }
-        let (networks, known) = (self.networks.clone(), self.known.clone());
+        let (networks, asking) = (self.networks.clone(), Asking(self.known.clone()));
         tokio::spawn(async move {
             let loaded = networks.loaded();
             let condition = ask(&networks, &loaded).await;
-            known.send_modify(|known| {
-                known.asking = false;
+            asking.0.send_modify(|known| {
                 known.last = Some(Report {
                     at: Instant::now(),
                     loaded,
@@ -92,6 +93,15 @@ impl Reporter {
                 });
             });
         });
+    }
+}
+
+/// Somebody asks, until this is dropped, however that comes.
+struct Asking(watch::Sender<Known>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.send_modify(|known| known.asking = false);
     }
 }
 

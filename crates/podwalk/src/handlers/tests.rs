@@ -22,6 +22,24 @@ fn an_unknown_one_is_refused_by_name_with_those_there_are() {
     );
 }
 
+/// One that nobody has configured is not in the way of a long path.
+#[test]
+fn a_shim_whose_events_no_socket_can_take_is_refused() {
+    let deep = format!("run_dir = '/run/{}'\n", "d".repeat(100));
+    handlers(&deep).unwrap();
+    for shim in [
+        "[runtime.handlers.kata]\nstart_seconds = 90\n",
+        "[runtime.handlers.mine]\nkind = 'shim'\nbinary = '/shim'\n",
+    ] {
+        let error = handlers(&format!("{deep}{shim}")).unwrap_err().to_string();
+        let name = shim.split(['.', ']']).nth(2).unwrap();
+        assert!(
+            error.contains(&format!("runtime.handlers.{name}")) && error.contains("107"),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn a_handler_is_added_or_changed_by_configuration() {
     let handlers = handlers(
