@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 mod check;
 
+#[cfg(feature = "daemon")]
 pub(crate) use check::check_socket;
 
 /// Where the file is looked for when none is named.

@@ -31,7 +31,10 @@ fn a_shim_whose_events_no_socket_can_take_is_refused() {
         "[runtime.handlers.kata]\nstart_seconds = 90\n",
         "[runtime.handlers.mine]\nkind = 'shim'\nbinary = '/shim'\n",
     ] {
-        let error = handlers(&format!("{deep}{shim}")).unwrap_err().to_string();
+        let error = handlers(&format!("{deep}{shim}"))
+            .err()
+            .unwrap()
+            .to_string();
         let name = shim.split(['.', ']']).nth(2).unwrap();
         assert!(
             error.contains(&format!("runtime.handlers.{name}")) && error.contains("107"),
