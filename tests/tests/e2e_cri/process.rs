@@ -4,10 +4,11 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, ensure};
 use k8s_cri::v1;
-use podwalk_tests::cri::{Cri, inspected, pod};
+use podwalk_tests::cri::{Cri, inspected, pod, refused};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::{outside, scene, wait};
 use serde_json::json;
+use tonic::Code;
 
 use super::{PATIENCE, READY, open};
 
@@ -256,6 +257,15 @@ fn limits_are_in_the_cgroup_under_the_pod_s_own() -> Result<()> {
             cri.stop(&id)?;
             cri.remove(&id)?;
         }
+        // On most machines all memory is on node 0 anyway; that one asks is seen by the refusal.
+        let mut nowhere = pod("web", 0);
+        let linux = nowhere.linux.get_or_insert_default();
+        linux.cgroup_parent = "/kubepods/pod-3".to_owned();
+        linux.resources = Some(v1::LinuxContainerResources {
+            cpuset_mems: "63".to_owned(),
+            ..Default::default()
+        });
+        refused(cri.run(nowhere, ""), Code::Internal, &["cpuset.mems"])?;
         // A foreign parent is not ours to remove; here it is the test's.
         outside::output(std::process::Command::new("find").args([
             "/sys/fs/cgroup",
