@@ -12,7 +12,7 @@ use podwalk_tests::scene::Scene;
 use prost::Message;
 use tonic::Code;
 
-use self::bytes::call;
+use self::bytes::{EVENTS, call};
 
 mod bytes;
 
@@ -290,11 +290,10 @@ fn ranges_of_addresses_that_are_none_are_refused_by_field() -> Result<()> {
 fn a_stream_of_events_is_granted_or_refused_at_once() -> Result<()> {
     node::run(Layout::V2, || {
         let (scene, cri) = open()?;
-        let events = "/runtime.v1.RuntimeService/GetContainerEvents";
-        let granted = call(&cri, events, Vec::new())?;
+        let granted = call(&cri, EVENTS, Vec::new())?;
         ensure!(granted.is_empty(), "nothing has happened: {granted:?}");
         // A field that is cut off.
-        let cut = call(&cri, events, vec![0x0a, 0x7f]);
+        let cut = call(&cri, EVENTS, vec![0x0a, 0x7f]);
         refused(cut, Code::Internal, &[])?;
         close(scene, &cri)
     })

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The one method whose answer is a stream.
-const EVENTS: &str = "/runtime.v1.RuntimeService/GetContainerEvents";
+pub(super) const EVENTS: &str = "/runtime.v1.RuntimeService/GetContainerEvents";
 
 /// Sends bytes as a message, and takes any for an answer.
 pub(super) fn call(cri: &Cri, method: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
