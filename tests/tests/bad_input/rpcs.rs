@@ -10,16 +10,16 @@ use podwalk_tests::dice::{Dice, seed_or_new};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::scene::Scene;
 use prost::Message;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::{Code, Request, Status};
+use tonic::Code;
+
+use self::bytes::{EVENTS, call};
+
+mod bytes;
 
 /// How many bent messages each method gets.
 const BENT: u64 = 24;
 
-/// What a call may take. A start that a bent message happens to ask for is a walk.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-const RUNTIME: [&str; 30] = [
+const RUNTIME: [&str; 31] = [
     "Version",
     "RunPodSandbox",
     "StopPodSandbox",
@@ -45,6 +45,7 @@ const RUNTIME: [&str; 30] = [
     "UpdateRuntimeConfig",
     "Status",
     "CheckpointContainer",
+    "GetContainerEvents",
     "ListMetricDescriptors",
     "ListPodSandboxMetrics",
     "RuntimeConfig",
@@ -267,6 +268,38 @@ fn a_prefix_that_means_two_pods_is_refused_and_touches_neither() -> Result<()> {
 }
 
 #[test]
+fn ranges_of_addresses_that_are_none_are_refused_by_field() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (scene, cri) = open()?;
+        let update = |cidr: &str| {
+            let request = range(cidr);
+            cri.ask(async move |mut cri| cri.update_runtime_config(request).await)
+        };
+        for cidr in no_ranges() {
+            refused(update(&cidr), Code::InvalidArgument, &["pod_cidr"])
+                .with_context(|| format!("for {cidr:?}"))?;
+        }
+        // Kubelet's before it knows one.
+        update("")?;
+        close(scene, &cri)
+    })
+}
+
+/// A client that never sees the end of it, and may say anything in its request.
+#[test]
+fn a_stream_of_events_is_granted_or_refused_at_once() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (scene, cri) = open()?;
+        let granted = call(&cri, EVENTS, Vec::new())?;
+        ensure!(granted.is_empty(), "nothing has happened: {granted:?}");
+        // A field that is cut off.
+        let cut = call(&cri, EVENTS, vec![0x0a, 0x7f]);
+        refused(cut, Code::Internal, &[])?;
+        close(scene, &cri)
+    })
+}
+
+#[test]
 fn bent_messages_of_every_method_get_a_code_and_leave_nothing() -> Result<()> {
     node::run_within(Layout::V2, Duration::from_secs(600), || {
         let (scene, cri) = open()?;
@@ -320,11 +353,36 @@ fn samples(id: &str) -> Vec<Vec<u8>> {
             label_selector: [("k".to_owned(), "v".to_owned())].into(),
         }),
     };
-    vec![
+    let mut samples = vec![
         Vec::new(),
         run.encode_to_vec(),
         status.encode_to_vec(),
         list.encode_to_vec(),
+        range("").encode_to_vec(),
+    ];
+    samples.extend(no_ranges().map(|cidr| range(&cidr).encode_to_vec()));
+    samples
+}
+
+/// Kubelet's word of the range of pod addresses.
+fn range(cidr: &str) -> v1::UpdateRuntimeConfigRequest {
+    v1::UpdateRuntimeConfigRequest {
+        runtime_config: Some(v1::RuntimeConfig {
+            network_config: Some(v1::NetworkConfig {
+                pod_cidr: cidr.to_owned(),
+            }),
+        }),
+    }
+}
+
+/// Texts that are no ranges of addresses.
+fn no_ranges() -> [String; 5] {
+    [
+        "\0".to_owned(),
+        "10.1.0.0/24\0".to_owned(),
+        "10.1.0.0/24\n".to_owned(),
+        "10.1.0.0/24,".to_owned(),
+        "1".repeat(10_000),
     ]
 }
 
@@ -351,59 +409,4 @@ fn bent(samples: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
         }
     }
     message
-}
-
-/// Sends bytes as a message, and takes any for an answer.
-fn call(cri: &Cri, method: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
-    let path = method.parse().map_err(|_| Status::internal("a path"))?;
-    let call = async {
-        let mut grpc = tonic::client::Grpc::new(cri.channel());
-        let ready = grpc.ready().await;
-        ready.map_err(|error| Status::unknown(error.to_string()))?;
-        grpc.unary(Request::new(message), path, Bytes).await
-    };
-    let bounded = async { tokio::time::timeout(PATIENCE, call).await };
-    let answer = cri.tasks().block_on(bounded);
-    let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("silence")));
-    answer.map(tonic::Response::into_inner)
-}
-
-/// Bytes as they are.
-#[derive(Debug, Clone, Copy)]
-struct Bytes;
-
-impl Codec for Bytes {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        prost::bytes::BufMut::put_slice(out, &item);
-        Ok(())
-    }
-}
-
-impl Decoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        let mut bytes = vec![0; prost::bytes::Buf::remaining(from)];
-        prost::bytes::Buf::copy_to_slice(from, &mut bytes);
-        Ok(Some(bytes))
-    }
 }

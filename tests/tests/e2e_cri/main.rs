@@ -86,9 +86,11 @@ fn the_status_is_the_same_after_sigkill() -> Result<()> {
         let (scene, cri) = open()?;
         let id = cri.run(pod("web", 0), "runc")?;
         let before = cri.status(&id)?;
+        metadata_is(&cri, &id, 0)?;
         let scene = scene.restart(End::Kill)?;
         let after = cri.status(&id)?;
         ensure!(before == after, "{before:?} became {after:?}");
+        metadata_is(&cri, &id, 0)?;
         ensure!(
             cri.run(pod("web", 0), "runc")? == id,
             "a retry joins after a restart too"
@@ -98,12 +100,34 @@ fn the_status_is_the_same_after_sigkill() -> Result<()> {
         let next = cri.run(pod("web", 1), "runc")?;
         ensure!(next != id);
         ensure!(cri.status(&next)?.created_at >= before.created_at);
+        metadata_is(&cri, &id, 0)?;
+        metadata_is(&cri, &next, 1)?;
         for id in [id, next] {
             cri.stop(&id)?;
             cri.remove(&id)?;
         }
         scene.close()
     })
+}
+
+/// Expects that status and list tell the metadata of the pod `web` as they were asked for.
+fn metadata_is(cri: &Cri, id: &str, attempt: u32) -> Result<()> {
+    let asked = v1::PodSandboxMetadata {
+        name: "web".to_owned(),
+        uid: "uid-of-web".to_owned(),
+        namespace: "tests".to_owned(),
+        attempt,
+    };
+    let told = cri.status(id)?.metadata;
+    ensure!(told.as_ref() == Some(&asked), "status: {told:?}");
+    let filter = v1::PodSandboxFilter {
+        id: id.to_owned(),
+        ..Default::default()
+    };
+    let listed = cri.list(filter)?;
+    let told: Vec<_> = listed.iter().map(|one| one.metadata.as_ref()).collect();
+    ensure!(told == [Some(&asked)], "list: {told:?}");
+    Ok(())
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! What the sandbox's process gets of what was asked for.
 
+use std::os::unix::fs::MetadataExt;
+
 use anyhow::{Context, Result, ensure};
 use k8s_cri::v1;
-use podwalk_tests::cri::{Cri, inspected, pod};
+use podwalk_tests::cri::{Cri, inspected, pod, refused};
 use podwalk_tests::node::{self, Layout};
-use podwalk_tests::scene;
+use podwalk_tests::{outside, scene, wait};
+use serde_json::json;
+use tonic::Code;
 
-use super::open;
+use super::{PATIENCE, READY, open};
 
 /// What the kernel says of a sandbox's process.
 struct Seen {
@@ -38,6 +42,15 @@ impl Seen {
         Ok(std::fs::read_link(format!("/proc/{}/ns/{kind}", self.pid))?)
     }
 
+    /// How long it has run so far, in clock ticks.
+    fn ticks(&self) -> Result<u64> {
+        let stat = self.file("stat")?;
+        // Of the fields after the name, which ends with the last parenthesis.
+        let (_, fields) = stat.rsplit_once(')').context("no name")?;
+        let mut times = fields.split_whitespace().skip(11).take(2);
+        times.try_fold(0, |sum, time| Ok(sum + time.parse::<u64>()?))
+    }
+
     /// Where its cgroup is in a hierarchy of version 1.
     fn cgroup(&self, controller: &str) -> Result<std::path::PathBuf> {
         let groups = self.file("cgroup")?;
@@ -59,9 +72,7 @@ impl Seen {
             .arg(format!("--target={}", self.pid))
             .args(namespaces)
             .args(command);
-        Ok(podwalk_tests::outside::output(&mut nsenter)?
-            .trim()
-            .to_owned())
+        Ok(outside::output(&mut nsenter)?.trim().to_owned())
     }
 }
 
@@ -160,6 +171,41 @@ fn scenario_38_namespaces_of_the_host_are_told_back_as_asked() -> Result<()> {
     })
 }
 
+/// Told by what the sandbox's process does under it: refused its wait for signals, it tries again
+/// and again; under any other filter, or none, it sleeps.
+#[test]
+fn a_seccomp_profile_of_a_file_is_the_process_s() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (scene, cri) = open()?;
+        let file = node::disk().join("no-wait.json");
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["rt_sigtimedwait"], "action": "SCMP_ACT_ERRNO"}],
+        });
+        std::fs::write(&file, profile.to_string())?;
+        let mut config = pod("web", 0);
+        security(&mut config).seccomp = Some(v1::SecurityProfile {
+            profile_type: v1::security_profile::ProfileType::Localhost.into(),
+            localhost_ref: file.display().to_string(),
+        });
+        for handler in ["crun", "runc"] {
+            let id = cri.run(config.clone(), handler)?;
+            let seen = Seen::of(&cri, &id)?;
+            ensure!(seen.line("Seccomp")? == ["2"], "{}", seen.status);
+            let before = seen.ticks()?;
+            let runs = wait::until(PATIENCE, || Ok((seen.ticks()? > before + 5).then_some(())))?;
+            ensure!(runs.is_some(), "it sleeps under {handler}");
+            ensure!(cri.status(&id)?.state == READY);
+            // A stop would be in vain first: it does not take SIGTERM any more.
+            let pid = seen.pid.to_string();
+            outside::output(std::process::Command::new("kill").args(["-KILL", &pid]))?;
+            cri.stop(&id)?;
+            cri.remove(&id)?;
+        }
+        scene.close()
+    })
+}
+
 #[test]
 fn limits_are_in_the_cgroup_under_the_pod_s_own() -> Result<()> {
     node::run(Layout::V1, || {
@@ -181,6 +227,7 @@ fn limits_are_in_the_cgroup_under_the_pod_s_own() -> Result<()> {
                 cpu_quota: 25_000,
                 memory_limit_in_bytes: 64 << 20,
                 cpuset_cpus: "0".to_owned(),
+                cpuset_mems: "0".to_owned(),
                 oom_score_adj: 500,
                 ..Default::default()
             });
@@ -192,9 +239,12 @@ fn limits_are_in_the_cgroup_under_the_pod_s_own() -> Result<()> {
             let seen = Seen::of(&cri, &id)?;
             let files = [
                 ("cpu", "cpu.shares", "512"),
+                ("cpu", "cpu.cfs_period_us", "50000"),
                 ("cpu", "cpu.cfs_quota_us", "25000"),
+                // The overhead is not added.
                 ("memory", "memory.limit_in_bytes", "67108864"),
                 ("cpuset", "cpuset.cpus", "0"),
+                ("cpuset", "cpuset.mems", "0"),
             ];
             for (controller, file, value) in files {
                 let group = seen.cgroup(controller)?;
@@ -207,8 +257,17 @@ fn limits_are_in_the_cgroup_under_the_pod_s_own() -> Result<()> {
             cri.stop(&id)?;
             cri.remove(&id)?;
         }
+        // On most machines all memory is on node 0 anyway; that one asks is seen by the refusal.
+        let mut nowhere = pod("web", 0);
+        let linux = nowhere.linux.get_or_insert_default();
+        linux.cgroup_parent = "/kubepods/pod-3".to_owned();
+        linux.resources = Some(v1::LinuxContainerResources {
+            cpuset_mems: "63".to_owned(),
+            ..Default::default()
+        });
+        refused(cri.run(nowhere, ""), Code::Internal, &["cpuset.mems"])?;
         // A foreign parent is not ours to remove; here it is the test's.
-        podwalk_tests::outside::output(std::process::Command::new("find").args([
+        outside::output(std::process::Command::new("find").args([
             "/sys/fs/cgroup",
             "-depth",
             "-type",
@@ -253,9 +312,20 @@ fn a_pod_has_a_user_namespace_that_owns_its_network() -> Result<()> {
         for handler in ["crun", "runc"] {
             let id = cri.run(config.clone(), handler)?;
             let told = scene::agrees_with_outside(&inspected(&cri.verbose_status(&id)?)?)?;
-            let mapped = std::fs::read_to_string(format!("/proc/{}/uid_map", told.pid))?;
-            let mapped: Vec<_> = mapped.split_whitespace().collect();
-            ensure!(mapped == ["0", "200000", "65536"], "{mapped:?}");
+            for (file, host_id) in [("uid_map", "200000"), ("gid_map", "300000")] {
+                let mapped = std::fs::read_to_string(format!("/proc/{}/{file}", told.pid))?;
+                let mapped: Vec<_> = mapped.split_whitespace().collect();
+                ensure!(mapped == ["0", host_id, "65536"], "{file}: {mapped:?}");
+            }
+            let owner = std::fs::File::from(podwalk_netns::user_namespace(&told.key)?);
+            let owner = owner.metadata()?;
+            let of_process = std::fs::metadata(format!("/proc/{}/ns/user", told.pid))?;
+            ensure!(
+                (owner.dev(), owner.ino()) == (of_process.dev(), of_process.ino()),
+                "{} owns the network, and the sandbox is in {}",
+                owner.ino(),
+                of_process.ino()
+            );
             let echoed = cri
                 .status(&id)?
                 .linux

@@ -65,6 +65,10 @@ pub(super) fn prepare(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<Pr
 
 /// What must be there before anything is made for the pod. It may block.
 pub(super) fn check(spec: &PodSpec) -> Result<(), StepError> {
+    check_on(spec, Path::new(SELINUX))
+}
+
+fn check_on(spec: &PodSpec, selinux: &Path) -> Result<(), StepError> {
     let security = &spec.security;
     seccomp(&security.seccomp)?;
     if let Profile::Localhost(name) = &security.apparmor
@@ -74,7 +78,7 @@ pub(super) fn check(spec: &PodSpec) -> Result<(), StepError> {
         return Err(StepError::new(ErrorKind::Environment, message)
             .remedy("load it with apparmor_parser, or ask for another"));
     }
-    if security.selinux.is_some() && !Path::new(SELINUX).join("enforce").exists() {
+    if security.selinux.is_some() && !selinux.join("enforce").exists() {
         let message = "a SELinux label was asked for, and this kernel runs without SELinux";
         return Err(StepError::new(ErrorKind::Environment, message)
             .remedy("leave selinux_options out, or enable SELinux"));

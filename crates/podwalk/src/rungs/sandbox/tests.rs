@@ -1,3 +1,5 @@
+use podwalk_engine::spec;
+
 use super::*;
 
 #[test]
@@ -5,13 +7,17 @@ fn limits_are_those_that_were_asked_for() {
     let mut spec = PodSpec::default();
     assert_eq!(resources(&spec), Resources::default());
     spec.resources.cpu_quota = -1;
+    spec.resources.cpu_period = 50_000;
     spec.resources.cpuset_cpus = "0-1".to_owned();
     spec.resources.hugepages.insert("2MB".to_owned(), 4 << 20);
     let limits = resources(&spec);
     assert_eq!(limits.cpu_quota, Some(-1));
     assert_eq!(limits.cpuset_cpus.as_deref(), Some("0-1"));
     assert_eq!(limits.cpuset_mems, None);
+    assert_eq!((limits.cpu_period, limits.cpu_shares), (Some(50_000), None));
     assert_eq!(limits.hugepages["2MB"], 4 << 20);
+    spec.resources.cpuset_mems = "1".to_owned();
+    assert_eq!(resources(&spec).cpuset_mems.as_deref(), Some("1"));
 }
 
 #[test]
@@ -30,6 +36,31 @@ fn a_profile_that_is_not_there_is_refused_before_anything_is_made() {
         error.to_string().contains("/nowhere/profile.json"),
         "{error}"
     );
+}
+
+/// The kernel shows `enforce`, in the mode 0 too, where it runs with SELinux; an empty mount point is
+/// there without it.
+#[test]
+fn a_selinux_label_is_refused_on_a_kernel_without_selinux() {
+    let selinux = tempfile::tempdir().unwrap();
+    let mut spec = PodSpec::default();
+    assert_eq!(check_on(&spec, selinux.path()), Ok(()), "none asked for");
+    spec.security.selinux = Some(spec::SelinuxLabel {
+        level: "s0:c1,c2".to_owned(),
+        ..spec::SelinuxLabel::default()
+    });
+    for absent in [selinux.path(), &selinux.path().join("nowhere")] {
+        let error = check_on(&spec, absent).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Environment);
+        let told = error.to_string();
+        assert!(told.contains("this kernel runs without SELinux"), "{told}");
+        assert!(
+            error.remedy.contains("leave selinux_options out"),
+            "{error:?}"
+        );
+    }
+    std::fs::write(selinux.path().join("enforce"), "0").unwrap();
+    assert_eq!(check_on(&spec, selinux.path()), Ok(()));
 }
 
 #[test]
