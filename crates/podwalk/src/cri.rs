@@ -96,7 +96,7 @@ impl Node for Lent {
     }
 
     fn set_pod_cidr(&self, cidr: &str) -> Result<(), String> {
-        check_ranges(cidr).map_err(|error| error.to_string())?;
+        check_ranges(cidr)?;
         let mut known = self.pod_cidr.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != cidr {
             tracing::info!(
@@ -109,10 +109,19 @@ impl Node for Lent {
     }
 }
 
-/// Ranges of addresses, one for each version of IP.
-fn check_ranges(text: &str) -> Result<(), CidrError> {
-    let mut ranges = text.split(',').filter(|_| !text.is_empty());
-    ranges.try_for_each(|range| range.parse::<Cidr>().map(drop))
+/// Ranges of addresses, at most one for each version of IP, as kubelet's `--pod-cidr` has them.
+fn check_ranges(text: &str) -> Result<(), String> {
+    let ranges = text.split(',').filter(|_| !text.is_empty());
+    let parsed: Result<Vec<Cidr>, CidrError> = ranges.map(str::parse).collect();
+    let parsed = parsed.map_err(|error| error.to_string())?;
+    let of_v4 = parsed
+        .iter()
+        .filter(|range| range.address.is_ipv4())
+        .count();
+    match of_v4 > 1 || parsed.len() - of_v4 > 1 {
+        true => Err("there is more than one range of a version of IP (name one each)".to_owned()),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +133,14 @@ mod tests {
         for right in ["", "10.1.0.0/24", "10.1.0.0/24,fd00:1::/64"] {
             assert_eq!(check_ranges(right), Ok(()), "{right}");
         }
-        for wrong in ["10.1.0.0", "10.1.0.0/33", "10.1.0.0/24,", "x/8"] {
+        for wrong in [
+            "10.1.0.0",
+            "10.1.0.0/33",
+            "10.1.0.0/24,",
+            "x/8",
+            "10.1.0.0/24,10.2.0.0/24",
+            "fd00:1::/64,10.1.0.0/24,fd00:2::/64",
+        ] {
             assert!(check_ranges(wrong).is_err(), "{wrong}");
         }
     }
