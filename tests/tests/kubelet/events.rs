@@ -162,41 +162,8 @@ impl Told {
                 missing.due = Some(asked);
             }
         }
-        let known = open.known.take();
-        let is_first = known.is_none();
-        let mut known = known.unwrap_or_default();
-        let mut now = BTreeMap::new();
-        let mut words = Vec::new();
-        for sandbox in listed.values().flatten() {
-            let id = sandbox.id.clone();
-            let down = !is_ready(sandbox);
-            // It is not ready as soon as it is to stop, and stopped a while later.
-            let is_stopped = down && stopped.contains(&id);
-            let state = match known.remove(&id) {
-                None if down => Known::Down,
-                None => {
-                    words.push((id.clone(), ContainerCreatedEvent));
-                    words.push((id.clone(), ContainerStartedEvent));
-                    Known::Up
-                }
-                Some(Known::Up) if is_stopped => {
-                    words.push((id.clone(), ContainerStoppedEvent));
-                    Known::Down
-                }
-                Some(state) => state,
-            };
-            now.insert(id, state);
-        }
-        for (id, state) in known {
-            if state == Known::Up {
-                words.push((id.clone(), ContainerStoppedEvent));
-            }
-            words.push((id, ContainerDeletedEvent));
-        }
+        let (now, words) = changes(open.known.as_ref(), listed, stopped);
         open.known = Some(now);
-        if is_first {
-            return;
-        }
         self.expect(words);
     }
 
@@ -217,6 +184,42 @@ impl Told {
             });
         }
     }
+}
+
+/// How sandboxes are by this list, and the events that tell what is different from before; the first
+/// list tells no difference.
+fn changes(
+    before: Option<&BTreeMap<String, Known>>,
+    listed: &Listed,
+    stopped: &BTreeSet<String>,
+) -> (BTreeMap<String, Known>, Vec<(String, ContainerEventType)>) {
+    let mut gone = before.cloned().unwrap_or_default();
+    let (mut now, mut words) = (BTreeMap::new(), Vec::new());
+    for sandbox in listed.values().flatten() {
+        let id = sandbox.id.clone();
+        let (state, told): (_, &[_]) = match gone.remove(&id) {
+            // Whether it was ever ready, lists do not say.
+            None if !is_ready(sandbox) => (Known::Down, &[]),
+            None => (Known::Up, &[ContainerCreatedEvent, ContainerStartedEvent]),
+            // It is not ready as soon as it is to stop, and stopped a while later.
+            Some(Known::Up) if !is_ready(sandbox) && stopped.contains(&id) => {
+                (Known::Down, &[ContainerStoppedEvent])
+            }
+            Some(state) => (state, &[]),
+        };
+        words.extend(told.iter().map(|word| (id.clone(), *word)));
+        now.insert(id, state);
+    }
+    for (id, state) in gone {
+        if state == Known::Up {
+            words.push((id.clone(), ContainerStoppedEvent));
+        }
+        words.push((id, ContainerDeletedEvent));
+    }
+    if before.is_none() {
+        words.clear();
+    }
+    (now, words)
 }
 
 /// An event without the pod's status is dropped by kubelet.

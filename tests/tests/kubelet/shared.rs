@@ -174,6 +174,9 @@ impl Shared {
             Some(_) => !begun.connected || locked(&self.life).kills != begun.kills,
             None => self.may_answer(call, status.code()),
         };
+        if status.source().is_none() && status.code() == Code::Unavailable {
+            self.memory().unavailable += 1;
+        }
         if !excused {
             self.accuse(format!(
                 "{call}: {:?}: {:?}",
