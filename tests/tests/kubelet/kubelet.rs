@@ -220,9 +220,9 @@ impl<'a> Kubelet<'a> {
 
     /// What was done and heard, in a sentence.
     pub(crate) fn summary(&self) -> String {
-        let (starts, deaths, unavailable) = {
+        let (starts, deaths, excused) = {
             let memory = self.shared.memory();
-            (memory.starts, memory.deaths, memory.unavailable)
+            (memory.starts, memory.deaths, memory.excused.clone())
         };
         let (daemons, ready) = {
             let connects = self.shared.connects();
@@ -231,8 +231,9 @@ impl<'a> Kubelet<'a> {
         let told = self.shared.told();
         let (streams, messages, awaited) = (told.streams, told.messages, told.awaited);
         format!(
-            "{starts} starts, {deaths} sandboxes died, {unavailable} calls to be tried again, {daemons} daemons connected to, ready \
-             {ready} times, {messages} events over {streams} streams, {awaited} of them awaited"
+            "{starts} starts, {deaths} sandboxes died, {daemons} daemons connected to, ready {ready} \
+             times, {messages} events over {streams} streams, {awaited} of them awaited, to be \
+             tried again: {excused:#?}"
         )
     }
 

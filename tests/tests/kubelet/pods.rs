@@ -24,8 +24,8 @@ pub(crate) struct Memory {
     pub(crate) starts: u64,
     /// Sandboxes that were killed on purpose.
     pub(crate) deaths: u64,
-    /// Calls that a daemon has answered with UNAVAILABLE.
-    pub(crate) unavailable: u64,
+    /// Errors that a daemon has answered with, and may.
+    pub(crate) excused: Vec<String>,
 }
 
 /// Groups a list by pod.

@@ -174,15 +174,11 @@ impl Shared {
             Some(_) => !begun.connected || locked(&self.life).kills != begun.kills,
             None => self.may_answer(call, status.code()),
         };
-        if status.source().is_none() && status.code() == Code::Unavailable {
-            self.memory().unavailable += 1;
-        }
-        if !excused {
-            self.accuse(format!(
-                "{call}: {:?}: {:?}",
-                status.code(),
-                status.message()
-            ));
+        let text = format!("{call}: {:?}: {:?}", status.code(), status.message());
+        match (excused, status.source()) {
+            (false, _) => self.accuse(text),
+            (true, None) => self.memory().excused.push(text),
+            (true, Some(_)) => {}
         }
     }
 
