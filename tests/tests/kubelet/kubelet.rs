@@ -1,26 +1,25 @@
-//! Kubelet's loops: relist, one worker per pod, garbage collection, the event stream.
+//! Kubelet's loops: relist, one worker per pod, garbage collection; and the others, which have files
+//! of their own.
 //!
 //! As in kubelet, a worker acts on a list that was made after its last action had ended, and errors
 //! are tried again with the next one. What is different is the pace: kubelet relists each second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_cri::v1;
-use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use podwalk_tests::cri::{self, Cri};
 use podwalk_tests::dice::Dice;
 use podwalk_tests::wait;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Request, Status};
 
-use crate::PATIENCE;
-use crate::pods::{Listed, Memory, attempt, group, is_ready};
+use crate::pods::{attempt, group, is_ready, uid_of};
+use crate::shared::{Call, Relist, Shared};
+use crate::{PATIENCE, events, node};
 
 /// Kubelet's second, five times as fast.
 const RELIST: Duration = Duration::from_millis(200);
@@ -30,23 +29,6 @@ const COLLECT: u64 = 5;
 
 /// Kubelet's deadline of RunPodSandbox and StopPodSandbox.
 const DEADLINE: Duration = Duration::from_secs(240);
-
-/// A list, and when it was asked for.
-#[derive(Clone)]
-struct Relist {
-    number: u64,
-    asked: Instant,
-    listed: Arc<Listed>,
-}
-
-struct Shared {
-    client: RuntimeServiceClient<Channel>,
-    relisted: watch::Sender<Relist>,
-    /// The names of pods that are wanted.
-    wanted: watch::Sender<BTreeSet<String>>,
-    memory: Mutex<Memory>,
-    seed: u64,
-}
 
 pub(crate) struct Kubelet<'a> {
     cri: &'a Cri,
@@ -61,22 +43,12 @@ pub(crate) struct Kubelet<'a> {
 impl<'a> Kubelet<'a> {
     /// Connects and wants so many pods.
     pub(crate) fn begin(cri: &'a Cri, pods: usize, seed: u64) -> Self {
-        let nothing = Relist {
-            number: 0,
-            asked: Instant::now(),
-            listed: Arc::default(),
-        };
-        let shared = Arc::new(Shared {
-            client: cri.client(),
-            relisted: watch::Sender::new(nothing),
-            wanted: watch::Sender::default(),
-            memory: Mutex::default(),
-            seed,
-        });
+        let shared = Arc::new(Shared::new(cri, seed));
         let loops = vec![
             cri.tasks().spawn(relist(shared.clone())),
             cri.tasks().spawn(collect(shared.clone())),
-            cri.tasks().spawn(listen(shared.clone())),
+            cri.tasks().spawn(events::listen(shared.clone())),
+            cri.tasks().spawn(node::ask(shared.clone())),
         ];
         let mut kubelet = Self {
             cri,
@@ -145,8 +117,14 @@ impl<'a> Kubelet<'a> {
         let Some(sandbox) = sandboxes.into_iter().find(|one| is_ready(one)) else {
             return Ok(());
         };
-        let Ok(status) = self.cri.verbose_status(&sandbox.id) else {
-            return Ok(());
+        let begun = self.shared.begin();
+        let status = match self.cri.verbose_status(&sandbox.id) {
+            Ok(status) => status,
+            Err(status) => {
+                self.shared
+                    .judge(begun, &Call::Status(&sandbox.id), &status);
+                return Ok(());
+            }
         };
         let Some(pid) = cri::inspected(&status)?["sandbox"]["pid"].as_u64() else {
             return Ok(());
@@ -215,12 +193,48 @@ impl<'a> Kubelet<'a> {
         self.shared.wanted.borrow().len()
     }
 
-    pub(crate) fn starts(&self) -> u64 {
-        self.shared.memory().starts
+    /// The daemon is about to be killed.
+    pub(crate) fn note_kill(&self) {
+        self.shared.note_kill();
     }
 
-    pub(crate) fn deaths(&self) -> u64 {
-        self.shared.memory().deaths
+    /// There is another daemon.
+    pub(crate) fn note_restart(&self) {
+        self.shared.note_restart();
+    }
+
+    /// What the daemon that runs has not told yet.
+    pub(crate) fn unheard(&self) -> Vec<String> {
+        let told = self.shared.told();
+        let mut unheard = told.missing();
+        if told.stream().is_none() {
+            unheard.push("no event stream is open".to_owned());
+        }
+        drop(told);
+        let daemon = self.shared.daemon();
+        if !self.shared.connects().daemons.contains(&daemon) {
+            unheard.push(format!("daemon {daemon} has not answered a connect"));
+        }
+        unheard
+    }
+
+    /// What was done and heard, in a sentence.
+    pub(crate) fn summary(&self) -> String {
+        let (starts, deaths, excused) = {
+            let memory = self.shared.memory();
+            (memory.starts, memory.deaths, memory.excused.clone())
+        };
+        let (daemons, ready) = {
+            let connects = self.shared.connects();
+            (connects.daemons.len(), connects.ready)
+        };
+        let told = self.shared.told();
+        let (streams, messages, awaited) = (told.streams, told.messages, told.awaited);
+        format!(
+            "{starts} starts, {deaths} sandboxes died, {daemons} daemons connected to, ready {ready} \
+             times, {messages} events over {streams} streams, {awaited} of them awaited, to be \
+             tried again: {excused:#?}"
+        )
     }
 
     /// Deletes every pod.
@@ -232,24 +246,13 @@ impl<'a> Kubelet<'a> {
     /// Ends all loops.
     pub(crate) fn end(self) -> Result<()> {
         self.check()?;
+        let told = self.shared.told();
+        ensure!(told.messages > 0 && told.awaited > 0, "{told:#?}");
+        drop(told);
         for task in self.loops.into_iter().chain(self.workers.into_values()) {
             task.abort();
         }
         Ok(())
-    }
-}
-
-fn uid_of(name: &str) -> String {
-    format!("uid-of-{name}")
-}
-
-impl Shared {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn accuse(&self, what: String) {
-        self.memory().broken.push(what);
     }
 }
 
@@ -258,21 +261,43 @@ async fn relist(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(RELIST);
     loop {
         ticks.tick().await;
-        let asked = Instant::now();
-        let request = v1::ListPodSandboxRequest::default();
         // The daemon may be dead; the next tick finds another.
-        if let Ok(answer) = shared.client.clone().list_pod_sandbox(request).await {
-            let listed = Arc::new(group(answer.into_inner().items));
-            shared.memory().hear(&listed);
-            shared.relisted.send_modify(|last| {
-                *last = Relist {
-                    number: last.number + 1,
-                    asked,
-                    listed,
-                };
-            });
-        }
+        let _ = relist_once(&shared).await;
     }
+}
+
+async fn relist_once(shared: &Shared) -> Result<(), Status> {
+    let (asked, asked_at) = (Instant::now(), events::wall_clock());
+    let (begun, stream) = (shared.begin(), shared.told().stream());
+    let mut client = shared.client.clone();
+    let request = v1::ListPodSandboxRequest::default();
+    let list = shared.call(
+        Call::Plain("ListPodSandbox"),
+        client.list_pod_sandbox(request),
+    );
+    let listed = Arc::new(group(list.await?.items));
+    shared.note_answer(begun);
+    shared.memory().hear(&listed);
+    let stopped = shared.memory().stopped.clone();
+    shared.told().compare(stream, asked_at, &listed, &stopped);
+    let request = v1::ListContainersRequest::default();
+    let list = shared.call(
+        Call::Plain("ListContainers"),
+        client.list_containers(request),
+    );
+    let containers = list.await?.containers;
+    if !containers.is_empty() {
+        shared.accuse(format!("containers that nobody has made: {containers:?}"));
+    }
+    shared.relisted.send_modify(|last| {
+        *last = Relist {
+            number: last.number + 1,
+            asked,
+            listed,
+            daemon: begun.daemon,
+        };
+    });
+    Ok(())
 }
 
 /// Keeps one pod as it is wanted.
@@ -287,7 +312,7 @@ async fn worker(shared: Arc<Shared>, name: String, number: u64) {
         };
         let sandboxes = listed.get(&uid_of(&name)).cloned().unwrap_or_default();
         let wanted = shared.wanted.borrow().contains(&name);
-        // An error is tried again with the next list.
+        // An error is judged already, and tried again with the next list.
         let _ = sync(&shared, &name, wanted, &sandboxes, &mut dice).await;
         acted = Instant::now();
     }
@@ -327,7 +352,10 @@ async fn stop(shared: &Shared, id: &str) -> Result<(), Status> {
         pod_sandbox_id: id.to_owned(),
     });
     request.set_timeout(DEADLINE);
-    shared.client.clone().stop_pod_sandbox(request).await?;
+    let mut client = shared.client.clone();
+    let stop = client.stop_pod_sandbox(request);
+    shared.call(Call::Stop(id), stop).await?;
+    shared.memory().stopped.insert(id.to_owned());
     Ok(())
 }
 
@@ -337,43 +365,22 @@ async fn start(
     attempt: u32,
     dice: &mut Dice,
 ) -> Result<String, Status> {
-    let request = v1::RunPodSandboxRequest {
+    let mut request = Request::new(v1::RunPodSandboxRequest {
         config: Some(cri::pod(name, attempt)),
         runtime_handler: String::new(),
-    };
-    // Now and then the deadline is far too short, and the call is made again.
-    let bound = match dice.percent(10) {
-        true => Duration::from_millis(dice.below(40)),
-        false => DEADLINE,
-    };
+    });
+    request.set_timeout(DEADLINE);
     let mut client = shared.client.clone();
-    let answer = tokio::time::timeout(bound, client.run_pod_sandbox(request)).await;
-    let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("too short")));
-    match answer {
-        Ok(ran) => {
-            shared.memory().starts += 1;
-            Ok(ran.into_inner().pod_sandbox_id)
-        }
-        Err(status) => {
-            if !is_to_be_expected(&status) {
-                shared.accuse(format!(
-                    "RunPodSandbox of {name}, attempt {attempt}: {status:?}"
-                ));
-            }
-            Err(status)
-        }
-    }
-}
-
-/// Whether a start may end so: the daemon has died, or the call was given up; or one start was
-/// interrupted by so many deaths that it was undone. The next one is another.
-fn is_to_be_expected(status: &Status) -> bool {
-    let worn_out = status.message().contains("as often as is allowed");
-    match status.code() {
-        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => true,
-        Code::Internal => worn_out,
-        _ => false,
-    }
+    let run = shared.call(Call::Run(name, attempt), client.run_pod_sandbox(request));
+    // Now and then the caller gives up far too early, and calls again.
+    let ran = match dice.percent(10) {
+        true => tokio::time::timeout(Duration::from_millis(dice.below(40)), run)
+            .await
+            .unwrap_or_else(|_| Err(Status::cancelled("given up")))?,
+        false => run.await?,
+    };
+    shared.memory().starts += 1;
+    Ok(ran.pod_sandbox_id)
 }
 
 /// Reads the pod's address.
@@ -382,8 +389,9 @@ async fn look(shared: &Shared, id: &str) -> Result<(), Status> {
         pod_sandbox_id: id.to_owned(),
         verbose: false,
     };
-    let answer = shared.client.clone().pod_sandbox_status(request).await?;
-    let status = answer.into_inner().status.unwrap_or_default();
+    let mut client = shared.client.clone();
+    let status = shared.call(Call::Status(id), client.pod_sandbox_status(request));
+    let status = status.await?.status.unwrap_or_default();
     // One that has died meanwhile has none.
     if status.state() == v1::PodSandboxState::SandboxReady {
         let network = status.network.unwrap_or_default();
@@ -415,48 +423,20 @@ async fn collect(shared: Arc<Shared>) {
             let kept = usize::from(wanted.contains(uid));
             let dead = sandboxes.iter().skip(kept).filter(|one| !is_ready(one));
             for sandbox in dead {
-                let request = v1::RemovePodSandboxRequest {
-                    pod_sandbox_id: sandbox.id.clone(),
-                };
                 // Collected again the next time.
-                let _ = shared.client.clone().remove_pod_sandbox(request).await;
+                let _ = remove(&shared, &sandbox.id).await;
             }
         }
     }
 }
 
-/// Listens to events, and again after the daemon was gone.
-async fn listen(shared: Arc<Shared>) {
-    loop {
-        if let Err(error) = listen_once(&shared).await {
-            let text = format!("{error:#}");
-            if text.contains("event") {
-                shared.accuse(text);
-            }
-        }
-        // Not before there is somebody to connect to.
-        let mut relisted = shared.relisted.subscribe();
-        if relisted.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn listen_once(shared: &Shared) -> Result<()> {
-    let request = v1::GetEventsRequest::default();
-    let mut events = shared
-        .client
-        .clone()
-        .get_container_events(request)
-        .await?
-        .into_inner();
-    while let Some(event) = events.message().await? {
-        let status = event.pod_sandbox_status.as_ref();
-        let metadata = status.and_then(|status| status.metadata.as_ref());
-        match metadata {
-            Some(metadata) if !metadata.uid.is_empty() => {}
-            _ => bail!("an event without its pod: {event:?}"),
-        }
-    }
+async fn remove(shared: &Shared, id: &str) -> Result<(), Status> {
+    shared.memory().removed.insert(id.to_owned());
+    let request = v1::RemovePodSandboxRequest {
+        pod_sandbox_id: id.to_owned(),
+    };
+    let mut client = shared.client.clone();
+    let remove = client.remove_pod_sandbox(request);
+    shared.call(Call::Remove(id), remove).await?;
     Ok(())
 }

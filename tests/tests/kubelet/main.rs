@@ -13,12 +13,15 @@ use podwalk_tests::conflist::Bridge;
 use podwalk_tests::cri::{Cri, inspected};
 use podwalk_tests::daemon::Config;
 use podwalk_tests::dice::{Dice, seed_or_new};
-use podwalk_tests::node::{self, Layout};
+use podwalk_tests::node::{Layout, run_within};
 use podwalk_tests::scene::{self, End, Scene};
 use podwalk_tests::{counts, wait};
 
+mod events;
 mod kubelet;
+mod node;
 mod pods;
+mod shared;
 
 use kubelet::Kubelet;
 
@@ -39,7 +42,7 @@ fn scenario_59_kubelet_gets_every_pod_once_over_a_daemon_that_is_killed() -> Res
         Err(_) => USUAL_ROUNDS,
     };
     let within = Duration::from_secs(600 + 60 * rounds);
-    node::run_within(Layout::V1, within, || {
+    run_within(Layout::V1, within, || {
         let seed = seed_or_new()?;
         println!("kubelet: seed {seed}");
         churn(seed, rounds).with_context(|| format!("seed {seed}"))
@@ -61,7 +64,9 @@ fn churn(seed: u64, rounds: u64) -> Result<()> {
         }
         kubelet.await_relists(1 + dice.below(8))?;
         dice.spin(20_000);
+        kubelet.note_kill();
         scene = scene.restart(End::Kill)?;
+        kubelet.note_restart();
         kubelet.check()?;
     }
     let settled = wait::until(PATIENCE, || {
@@ -73,23 +78,29 @@ fn churn(seed: u64, rounds: u64) -> Result<()> {
         "not as wanted: {:#?}",
         kubelet.unsettled()
     );
-    let (walks, deaths) = agree(&cri, &kubelet)?;
+    agree(&cri, &kubelet)?;
     kubelet.want_nothing();
     let gone = wait::until(PATIENCE, || {
         kubelet.check()?;
         Ok(kubelet.is_settled().then_some(()))
     })?;
     ensure!(gone.is_some(), "not gone: {:#?}", kubelet.unsettled());
+    let heard = wait::until(PATIENCE, || {
+        kubelet.check()?;
+        Ok(kubelet.unheard().is_empty().then_some(()))
+    })?;
+    ensure!(heard.is_some(), "not heard of: {:#?}", kubelet.unheard());
+    let summary = kubelet.summary();
     kubelet.end()?;
     let debts = scene.client().json(&["debts"])?;
     ensure!(debts.as_array().is_some_and(Vec::is_empty), "{debts:#}");
-    println!("kubelet, seed {seed}: {rounds} kills, {walks} starts, {deaths} sandboxes died");
+    println!("kubelet, seed {seed}: {rounds} kills, {summary}");
     counts::add("kubelet-kills", rounds)?;
     scene.close()
 }
 
 /// What kubelet believes is true of the node: every pod it wants answers, on an address of its own.
-fn agree(cri: &Cri, kubelet: &Kubelet<'_>) -> Result<(u64, u64)> {
+fn agree(cri: &Cri, kubelet: &Kubelet<'_>) -> Result<()> {
     let mut addresses = BTreeSet::new();
     for id in kubelet.running() {
         let told = scene::agrees_with_outside(&inspected(&cri.verbose_status(&id)?)?)?;
@@ -98,5 +109,5 @@ fn agree(cri: &Cri, kubelet: &Kubelet<'_>) -> Result<(u64, u64)> {
         }
     }
     ensure!(addresses.len() == 2 * kubelet.wanted(), "{addresses:?}");
-    Ok((kubelet.starts(), kubelet.deaths()))
+    Ok(())
 }

@@ -12,6 +12,10 @@ pub(crate) type Listed = BTreeMap<String, Vec<PodSandbox>>;
 pub(crate) struct Memory {
     /// Sandboxes that kubelet has asked to stop, or that were killed on purpose.
     pub(crate) down: BTreeSet<String>,
+    /// Sandboxes whose stop was granted.
+    pub(crate) stopped: BTreeSet<String>,
+    /// Sandboxes that kubelet has asked to remove.
+    pub(crate) removed: BTreeSet<String>,
     /// What a pod's address was.
     addresses: BTreeMap<String, String>,
     /// What the daemon has told that it may not.
@@ -20,6 +24,8 @@ pub(crate) struct Memory {
     pub(crate) starts: u64,
     /// Sandboxes that were killed on purpose.
     pub(crate) deaths: u64,
+    /// Errors that a daemon has answered with, and may.
+    pub(crate) excused: Vec<String>,
 }
 
 /// Groups a list by pod.
@@ -36,6 +42,11 @@ pub(crate) fn group(items: Vec<PodSandbox>) -> Listed {
         sandboxes.sort_by_key(|one| std::cmp::Reverse(one.created_at));
     }
     listed
+}
+
+/// The uid of a pod with this name.
+pub(crate) fn uid_of(name: &str) -> String {
+    format!("uid-of-{name}")
 }
 
 pub(crate) fn is_ready(sandbox: &PodSandbox) -> bool {
