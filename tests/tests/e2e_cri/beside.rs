@@ -50,7 +50,7 @@ fn scenario_14_a_hanging_runtime_holds_no_status_and_no_list() -> Result<()> {
         let (go, begun) = (node::disk().join("go"), node::disk().join("begun"));
         let slow = node::disk().join("slow-crun");
         let script = format!(
-            "case \"$*\" in *' create '*)\n  : > '{}'\n  until [ -e '{}' ]; do sleep 0.05; done\nesac\nexec crun \"$@\"",
+            "case \"$*\" in *' run '*)\n  : > '{}'\n  until [ -e '{}' ]; do sleep 0.05; done\nesac\nexec crun \"$@\"",
             begun.display(),
             go.display()
         );

@@ -194,7 +194,7 @@ fn scenario_42_the_runtime_is_not_given_a_plain_file() -> Result<()> {
             &[
                 "Start failed",
                 key,
-                "is not the network namespace",
+                "the network namespace that was made is no longer on",
                 "look who",
             ],
         )?;

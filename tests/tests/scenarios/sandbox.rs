@@ -108,7 +108,8 @@ fn scenario_52_a_runtime_whose_delete_hangs_is_told() -> Result<()> {
 fn scenario_41_a_failure_after_the_sandbox_has_started_is_undone() -> Result<()> {
     node::run(Layout::V2, || {
         let runtime = node::disk().join("late");
-        let late = "case \" $* \" in *' start '*) /usr/bin/crun \"$@\"; echo hook failed >&2; exit 1;; esac";
+        let failing = r#"/usr/bin/crun "$@"; echo '{"msg":"hook failed"}' >> "$6"; exit 1"#;
+        let late = format!("case \" $* \" in *' run '*) {failing};; esac");
         write_program(&runtime, &format!("{late}\nexec /usr/bin/crun \"$@\""))?;
         let binary = runtime.display();
         let toml = format!("[runtime.handlers.late]\nbinary = '{binary}'\n");
@@ -118,7 +119,7 @@ fn scenario_41_a_failure_after_the_sandbox_has_started_is_undone() -> Result<()>
             &client,
             &["run", "--name", "web", "--runtime", "late"],
         )?)?;
-        says(&said, &["Start failed", "/late start", "hook failed"])?;
+        says(&said, &["Start failed", "/late run", "hook failed"])?;
         ensure!(client.list(true)?.is_empty(), "{:?}", client.list(true)?);
         scene.close()
     })
