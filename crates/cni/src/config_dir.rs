@@ -36,7 +36,7 @@ impl Loaded {
     }
 
     /// Whether two moments differ in nothing that anyone would notice.
-    fn same_as(&self, other: &Loaded) -> bool {
+    pub fn same_as(&self, other: &Loaded) -> bool {
         let told = |loaded: &Loaded| -> Vec<(PathBuf, String)> {
             let tell = |(path, error): &(PathBuf, ConfigError)| (path.clone(), error.to_string());
             loaded.broken.iter().map(tell).collect()

@@ -81,13 +81,16 @@ impl Networks {
         }
     }
 
-    /// Takes in what the directory holds now.
+    /// Takes in what the directory holds now. What differs in nothing is not taken for another:
+    /// what was learnt about the configuration keeps holding.
     pub fn replace(&self, loaded: Arc<Loaded>) {
         for (path, error) in &loaded.broken {
             tracing::warn!(path = %path.display(), %error, "a network configuration is broken");
         }
         let mut current = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        *current = loaded;
+        if !current.same_as(&loaded) {
+            *current = loaded;
+        }
     }
 
     /// What the directory held when it was last read.

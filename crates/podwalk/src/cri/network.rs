@@ -51,20 +51,24 @@ impl Reporter {
 
     /// The condition NetworkReady, at most some seconds old. Never waits for a plugin for long.
     pub(super) async fn condition(&self) -> Condition {
-        let mut heard = self.known.subscribe();
-        if let Some(condition) = self.fresh() {
-            return condition;
-        }
-        self.ask();
-        let answered = heard.wait_for(|known| !known.asking);
         // Answered or not: what counts is what was said last of this configuration.
-        let _ = tokio::time::timeout(PATIENCE, answered).await;
+        let _ = tokio::time::timeout(PATIENCE, self.answered()).await;
         self.last().map_or_else(silence, |last| last.condition)
     }
 
-    fn fresh(&self) -> Option<Condition> {
-        let last = self.last()?;
-        (last.at.elapsed() < FRESH).then_some(last.condition)
+    /// Returns when something fresh is known. Plugins are asked again when the answer is about a
+    /// configuration that was replaced meanwhile.
+    async fn answered(&self) {
+        let mut heard = self.known.subscribe();
+        while !self.is_fresh() {
+            self.ask();
+            // It does not fail: the sender is this reporter's own.
+            let _ = heard.wait_for(|known| !known.asking).await;
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.last().is_some_and(|last| last.at.elapsed() < FRESH)
     }
 
     /// What was said of the configuration that holds now.
@@ -147,3 +151,6 @@ fn silence() -> Condition {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

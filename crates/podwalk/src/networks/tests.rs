@@ -254,3 +254,15 @@ fn a_damaged_pin_is_an_error_that_names_the_pod() {
     let error = Pinned::read(id, &planned, None).err().unwrap();
     assert!(error.to_string().contains(&id.to_string()), "{error}");
 }
+
+#[test]
+fn a_configuration_that_differs_in_nothing_is_not_another() {
+    let (directory, networks) = networks();
+    let before = networks.loaded();
+    let load = || Arc::new(ConfigDir::new(directory.path()).load());
+    networks.replace(load());
+    assert!(Arc::ptr_eq(&before, &networks.loaded()));
+    std::fs::remove_file(directory.path().join("90-bad.conflist")).unwrap();
+    networks.replace(load());
+    assert!(!Arc::ptr_eq(&before, &networks.loaded()));
+}
