@@ -13,6 +13,7 @@ pub struct Bridge {
     bridge: String,
     subnets: Vec<String>,
     masquerade: bool,
+    plugin: String,
     chained: Vec<Value>,
 }
 
@@ -26,6 +27,7 @@ impl Bridge {
             bridge: name.to_owned(),
             subnets: vec![subnet.to_owned()],
             masquerade: false,
+            plugin: "bridge".to_owned(),
             chained: Vec::new(),
         }
     }
@@ -42,6 +44,13 @@ impl Bridge {
     #[must_use]
     pub fn masqueraded(mut self) -> Self {
         self.masquerade = true;
+        self
+    }
+
+    /// By another plugin, which does what `bridge` does.
+    #[must_use]
+    pub fn made_by(mut self, plugin: &str) -> Self {
+        plugin.clone_into(&mut self.plugin);
         self
     }
 
@@ -71,7 +80,7 @@ impl Bridge {
         }
         let range = |subnet: &String| json!([{"subnet": subnet}]);
         let mut plugins = vec![json!({
-            "type": "bridge",
+            "type": self.plugin,
             "bridge": self.bridge,
             "isGateway": true,
             "ipMasq": self.masquerade,

@@ -1,5 +1,6 @@
 //! A CRI client on the daemon's socket, for tests that are no futures themselves.
 
+use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +29,13 @@ impl fmt::Debug for Cri {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Cri").finish_non_exhaustive()
     }
+}
+
+/// Whether nobody has answered so: the connection broke, or there was none. What an answer says has no
+/// cause that the client could know of.
+#[must_use]
+pub fn is_of_transport(status: &Status) -> bool {
+    status.source().is_some()
 }
 
 /// The channel to a socket. It must be made on a runtime.

@@ -190,6 +190,17 @@ impl Daemon {
         fs::read_to_string(self.config.log()).unwrap_or_default()
     }
 
+    /// Expects that no daemon has panicked that wrote this log: a panic ends one task or one
+    /// connection, and nobody else may notice.
+    ///
+    /// # Errors
+    /// The log, if one has.
+    pub fn has_not_panicked(&self) -> Result<()> {
+        let log = self.log();
+        ensure!(!log.contains("panicked"), "{log}");
+        Ok(())
+    }
+
     /// Kills it with SIGKILL, as a crash would, and sees it gone.
     ///
     /// # Errors

@@ -93,13 +93,15 @@ impl Scene {
         })
     }
 
-    /// Ends the daemon and expects that it and its pods have left nothing.
+    /// Ends the daemon and expects that it and its pods have left nothing, and that it has not
+    /// panicked.
     ///
     /// # Errors
-    /// What is left.
+    /// What is left, or its log.
     pub fn close(self) -> Result<()> {
         let rows = self.client().list(true)?;
         ensure!(rows.is_empty(), "there are pods left: {rows:?}");
+        self.daemon.has_not_panicked()?;
         let status = self.daemon.terminate()?;
         ensure!(status.success(), "SIGTERM ended the daemon with {status}");
         self.oracle.assert_clean()

@@ -37,7 +37,8 @@ impl Runtime {
     fn selected(&self, id: &str, labels: &HashMap<String, String>) -> Vec<PodView> {
         let begins = |pod: PodId| id.is_empty() || pod.to_string().starts_with(id);
         let mut views = self.engine.list();
-        views.retain(|view| view.is_listed() && begins(view.pod.id) && has_labels(view, labels));
+        views
+            .retain(|view| view.pod.is_listed() && begins(view.pod.id) && has_labels(view, labels));
         views.into_iter().map(|view| self.node.seen(view)).collect()
     }
 

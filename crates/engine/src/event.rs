@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_channel::mpsc;
 
 use crate::clock::Stamp;
-use crate::pod::{Obituary, Pod};
+use crate::pod::{Listing, Obituary, Pod};
 use crate::record::{Direction, Entry, Goal, Observation, Output, Record};
 use crate::step::Step;
 
@@ -39,6 +39,12 @@ pub struct Event {
     pub what: &'static str,
     /// More about it; may be empty.
     pub detail: String,
+    /// How the pod stood in lists before it.
+    pub was: Listing,
+    /// How it stands in them from here on. Of what is told of one pod, each
+    /// event begins where the one before it ended: no list ever shows what
+    /// these do not tell.
+    pub is: Listing,
     /// The pod after it.
     pub pod: Arc<Pod>,
 }
@@ -49,6 +55,8 @@ struct Told {
     stamp: Stamp,
     what: &'static str,
     detail: String,
+    was: Listing,
+    is: Listing,
     pod: Arc<Pod>,
 }
 
@@ -117,17 +125,23 @@ impl Events {
         events
     }
 
-    /// Tells everybody what a record says. Called under the pod's pen, so that
-    /// a pod's events come in the order of its records.
-    pub(crate) fn tell(&self, stamp: Stamp, record: &Record, pod: &Arc<Pod>) {
-        if let Some((what, detail)) = describe(record, pod) {
-            let pod = pod.clone();
-            self.publish(Told {
-                stamp,
-                what,
-                detail,
-                pod,
-            });
+    /// Tells everybody what a batch of records says, of a pod that stood in
+    /// lists so before and is so now. Called under the pod's pen, so that its
+    /// events come in the order of its records. What the whole batch changes
+    /// is told by its first event.
+    pub(crate) fn tell(&self, entries: &[Entry], mut was: Listing, pod: &Arc<Pod>) {
+        for entry in entries {
+            if let Some((what, detail)) = describe(&entry.record, pod) {
+                let is = pod.listing();
+                self.publish(Told {
+                    stamp: entry.stamp,
+                    what,
+                    detail,
+                    was: std::mem::replace(&mut was, is),
+                    is,
+                    pod: pod.clone(),
+                });
+            }
         }
     }
 
@@ -137,6 +151,8 @@ impl Events {
             stamp,
             what: "removed",
             detail: String::new(),
+            was: pod.listing(),
+            is: Listing::Unlisted,
             pod: pod.clone(),
         });
     }
@@ -152,6 +168,8 @@ impl Events {
             stamp: told.stamp,
             what: told.what,
             detail: told.detail,
+            was: told.was,
+            is: told.is,
             pod: told.pod,
         };
         stage

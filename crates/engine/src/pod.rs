@@ -117,6 +117,17 @@ pub struct Exit {
     pub code: Option<i32>,
 }
 
+/// How a pod stands in the lists of clients that count pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Listing {
+    /// They do not see it.
+    Unlisted,
+    /// They see it, and its sandbox does not run.
+    Down,
+    /// They see it, and its sandbox runs.
+    Up,
+}
+
 /// What is kept of a pod that is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obituary {
@@ -184,6 +195,31 @@ impl Pod {
     /// adds.
     pub fn is_ready(&self) -> bool {
         self.goal == Goal::Run && self.is_started() && !self.restarting
+    }
+
+    /// Whether clients that count pods may see it: not while it goes up, not
+    /// while a failed start goes down owing nothing, and not after a Remove
+    /// that was answered although something is owed (design, section 3, rules
+    /// 5 and 7, and section 4).
+    pub fn is_listed(&self) -> bool {
+        match self.goal {
+            Goal::Run => self.is_started() || (self.exited.is_some() && self.is_attached()),
+            Goal::Stop => true,
+            Goal::Remove if self.outlived == Some(Goal::Remove) => false,
+            Goal::Remove => {
+                let failed_start = !matches!(self.cause, Cause::Request);
+                !failed_start || !self.debts.is_empty()
+            }
+        }
+    }
+
+    /// How it stands in their lists.
+    pub fn listing(&self) -> Listing {
+        match (self.is_listed(), self.has_sandbox()) {
+            (false, _) => Listing::Unlisted,
+            (true, false) => Listing::Down,
+            (true, true) => Listing::Up,
+        }
     }
 
     /// The owner of its network, in mode `pod:`.

@@ -38,6 +38,7 @@
 //! assert_eq!(oracle::complaints(&node, &engine), Vec::<String>::new());
 //! ```
 
+mod audience;
 mod claims;
 mod clock;
 mod executor;

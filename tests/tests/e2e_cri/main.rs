@@ -14,6 +14,7 @@ use tonic::Code;
 
 mod beside;
 mod network_ready;
+mod owing;
 mod process;
 
 /// A guard against a hang, no measure of speed.

@@ -30,6 +30,8 @@ pub(crate) struct Told {
     pub(crate) messages: u64,
     /// Events that had to come because of a list, and came.
     pub(crate) awaited: u64,
+    /// Sandboxes that came and went, by events of one stream, and were never started.
+    pub(crate) never_up: BTreeSet<String>,
     open: Option<Stream>,
 }
 
@@ -130,6 +132,11 @@ impl Told {
         if !stream.heard.insert((id.clone(), word)) {
             broken.push(format!("{word:?} of {id} comes twice over one stream"));
         }
+        let heard = |word| stream.heard.contains(&(id.clone(), word));
+        let went = word == ContainerDeletedEvent;
+        if went && heard(ContainerCreatedEvent) && !heard(ContainerStartedEvent) {
+            self.never_up.insert(id.clone());
+        }
         let before = stream.missing.len();
         let came = |missing: &Missing| missing.id == id && missing.word == word;
         stream.missing.retain(|missing| !came(missing));
@@ -198,8 +205,8 @@ fn changes(
     for sandbox in listed.values().flatten() {
         let id = sandbox.id.clone();
         let (state, told): (_, &[_]) = match gone.remove(&id) {
-            // Whether it was ever ready, lists do not say.
-            None if !is_ready(sandbox) => (Known::Down, &[]),
+            // Whether it was ever ready, lists do not say: of a start that failed they show what owes.
+            None if !is_ready(sandbox) => (Known::Down, &[ContainerCreatedEvent]),
             None => (Known::Up, &[ContainerCreatedEvent, ContainerStartedEvent]),
             // It is not ready as soon as it is to stop, and stopped a while later.
             Some(Known::Up) if !is_ready(sandbox) && stopped.contains(&id) => {

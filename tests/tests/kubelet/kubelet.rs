@@ -17,8 +17,9 @@ use podwalk_tests::wait;
 use tokio::task::JoinHandle;
 use tonic::{Request, Status};
 
+use crate::plugin::Unsteady;
 use crate::pods::{attempt, group, is_ready, uid_of};
-use crate::shared::{Call, Relist, Shared};
+use crate::shared::{Call, DEADLINE, Relist, Shared, bounded};
 use crate::{PATIENCE, events, node};
 
 /// Kubelet's second, five times as fast.
@@ -26,9 +27,6 @@ const RELIST: Duration = Duration::from_millis(200);
 
 /// Garbage is collected each so many relists; in kubelet each sixty.
 const COLLECT: u64 = 5;
-
-/// Kubelet's deadline of RunPodSandbox and StopPodSandbox.
-const DEADLINE: Duration = Duration::from_secs(240);
 
 pub(crate) struct Kubelet<'a> {
     cri: &'a Cri,
@@ -42,8 +40,8 @@ pub(crate) struct Kubelet<'a> {
 
 impl<'a> Kubelet<'a> {
     /// Connects and wants so many pods.
-    pub(crate) fn begin(cri: &'a Cri, pods: usize, seed: u64) -> Self {
-        let shared = Arc::new(Shared::new(cri, seed));
+    pub(crate) fn begin(cri: &'a Cri, pods: usize, seed: u64, plugin: Unsteady) -> Self {
+        let shared = Arc::new(Shared::new(cri, seed, plugin));
         let loops = vec![
             cri.tasks().spawn(relist(shared.clone())),
             cri.tasks().spawn(collect(shared.clone())),
@@ -230,8 +228,9 @@ impl<'a> Kubelet<'a> {
         };
         let told = self.shared.told();
         let (streams, messages, awaited) = (told.streams, told.messages, told.awaited);
+        let failed = told.never_up.len();
         format!(
-            "{starts} starts, {deaths} sandboxes died, {daemons} daemons connected to, ready {ready} \
+            "{starts} starts, {failed} were seen to have failed, {deaths} sandboxes died, {daemons} daemons connected to, ready {ready} \
              times, {messages} events over {streams} streams, {awaited} of them awaited, to be \
              tried again: {excused:#?}"
         )
@@ -248,6 +247,7 @@ impl<'a> Kubelet<'a> {
         self.check()?;
         let told = self.shared.told();
         ensure!(told.messages > 0 && told.awaited > 0, "{told:#?}");
+        ensure!(!told.never_up.is_empty(), "no failed start was ever listed");
         drop(told);
         for task in self.loops.into_iter().chain(self.workers.into_values()) {
             task.abort();
@@ -273,17 +273,18 @@ async fn relist_once(shared: &Shared) -> Result<(), Status> {
     let request = v1::ListPodSandboxRequest::default();
     let list = shared.call(
         Call::Plain("ListPodSandbox"),
-        client.list_pod_sandbox(request),
+        client.list_pod_sandbox(bounded(request)),
     );
     let listed = Arc::new(group(list.await?.items));
     shared.note_answer(begun);
-    shared.memory().hear(&listed);
+    let has_failed = |id: &str| shared.plugin.has_failed(id);
+    shared.memory().hear(&listed, has_failed);
     let stopped = shared.memory().stopped.clone();
     shared.told().compare(stream, asked_at, &listed, &stopped);
     let request = v1::ListContainersRequest::default();
     let list = shared.call(
         Call::Plain("ListContainers"),
-        client.list_containers(request),
+        client.list_containers(bounded(request)),
     );
     let containers = list.await?.containers;
     if !containers.is_empty() {
@@ -348,10 +349,9 @@ async fn sync(
 
 async fn stop(shared: &Shared, id: &str) -> Result<(), Status> {
     shared.memory().down.insert(id.to_owned());
-    let mut request = Request::new(v1::StopPodSandboxRequest {
+    let request = bounded(v1::StopPodSandboxRequest {
         pod_sandbox_id: id.to_owned(),
     });
-    request.set_timeout(DEADLINE);
     let mut client = shared.client.clone();
     let stop = client.stop_pod_sandbox(request);
     shared.call(Call::Stop(id), stop).await?;
@@ -369,7 +369,7 @@ async fn start(
         config: Some(cri::pod(name, attempt)),
         runtime_handler: String::new(),
     });
-    request.set_timeout(DEADLINE);
+    request.set_timeout(2 * DEADLINE);
     let mut client = shared.client.clone();
     let run = shared.call(Call::Run(name, attempt), client.run_pod_sandbox(request));
     // Now and then the caller gives up far too early, and calls again.
@@ -390,7 +390,10 @@ async fn look(shared: &Shared, id: &str) -> Result<(), Status> {
         verbose: false,
     };
     let mut client = shared.client.clone();
-    let status = shared.call(Call::Status(id), client.pod_sandbox_status(request));
+    let status = shared.call(
+        Call::Status(id),
+        client.pod_sandbox_status(bounded(request)),
+    );
     let status = status.await?.status.unwrap_or_default();
     // One that has died meanwhile has none.
     if status.state() == v1::PodSandboxState::SandboxReady {
@@ -436,7 +439,7 @@ async fn remove(shared: &Shared, id: &str) -> Result<(), Status> {
         pod_sandbox_id: id.to_owned(),
     };
     let mut client = shared.client.clone();
-    let remove = client.remove_pod_sandbox(request);
+    let remove = client.remove_pod_sandbox(bounded(request));
     shared.call(Call::Remove(id), remove).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A client that behaves like kubelet, over a daemon that is killed again and again.
 //!
-//! Fifty pods come and go, some of them die, and the daemon gets SIGKILL in the middle of it. At the
-//! end every pod that is wanted is up, every one that is not is gone, and nothing is left. Meanwhile
+//! Fifty pods come and go, some of them die, some of their networks fail, up and down, and the daemon
+//! gets SIGKILL in the middle of it. At the end every pod that is wanted is up, every one that is not is gone, and nothing is left. Meanwhile
 //! kubelet must never be told what makes it kill or multiply a healthy pod: `pods` says what is held
 //! against the daemon.
 
@@ -20,10 +20,12 @@ use podwalk_tests::{counts, wait};
 mod events;
 mod kubelet;
 mod node;
+mod plugin;
 mod pods;
 mod shared;
 
 use kubelet::Kubelet;
+use plugin::Unsteady;
 
 /// How many pods the node has.
 const PODS: usize = 50;
@@ -53,10 +55,13 @@ fn churn(seed: u64, rounds: u64) -> Result<()> {
     let mut dice = Dice::new(seed, 0);
     let network = Bridge::new("net0", "10.78.0.0/16")
         .and("fd78::/64")
+        .made_by(plugin::NAME)
         .with_ports();
-    let mut scene = Scene::open_with(&Config::default(), &[network])?;
+    let mut config = Config::default();
+    let plugin = Unsteady::before(&mut config, seed)?;
+    let mut scene = Scene::open_with(&config, &[network])?;
     let cri = Cri::at(scene.client().address())?;
-    let mut kubelet = Kubelet::begin(&cri, PODS, seed);
+    let mut kubelet = Kubelet::begin(&cri, PODS, seed, plugin);
     kubelet.await_relists(1)?;
     for _ in 0..rounds {
         for _ in 0..dice.below(12) {
@@ -92,6 +97,11 @@ fn churn(seed: u64, rounds: u64) -> Result<()> {
     ensure!(heard.is_some(), "not heard of: {:#?}", kubelet.unheard());
     let summary = kubelet.summary();
     kubelet.end()?;
+    // A failed start is in no list when its debt is paid, and what lies under it is undone then.
+    let down = wait::until(PATIENCE, || {
+        Ok(scene.client().list(true)?.is_empty().then_some(()))
+    })?;
+    down.with_context(|| format!("still there: {:?}", scene.client().list(true)))?;
     let debts = scene.client().json(&["debts"])?;
     ensure!(debts.as_array().is_some_and(Vec::is_empty), "{debts:#}");
     println!("kubelet, seed {seed}: {rounds} kills, {summary}");

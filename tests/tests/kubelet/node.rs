@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_cri::v1;
 use tonic::Status;
 
-use crate::shared::{Call, Shared};
+use crate::shared::{Call, Shared, bounded};
 
 /// The version that kubelet asks with and expects back.
 const KUBE_API_VERSION: &str = "0.1.0";
@@ -51,7 +51,10 @@ async fn connect(shared: &Shared) -> Result<(), Status> {
     images(shared).await?;
     let mut client = shared.client.clone();
     let request = v1::RuntimeConfigRequest::default();
-    let config = shared.call(Call::Plain("RuntimeConfig"), client.runtime_config(request));
+    let config = shared.call(
+        Call::Plain("RuntimeConfig"),
+        client.runtime_config(bounded(request)),
+    );
     let config = config.await?;
     let driver = config.linux.as_ref().map(|linux| linux.cgroup_driver());
     if driver != Some(v1::CgroupDriver::Cgroupfs) {
@@ -65,12 +68,12 @@ async fn connect(shared: &Shared) -> Result<(), Status> {
             }),
         }),
     };
-    let update = client.update_runtime_config(request);
+    let update = client.update_runtime_config(bounded(request));
     shared
         .call(Call::Plain("UpdateRuntimeConfig"), update)
         .await?;
     let request = v1::ListPodSandboxStatsRequest::default();
-    let stats = client.list_pod_sandbox_stats(request);
+    let stats = client.list_pod_sandbox_stats(bounded(request));
     shared
         .call(Call::Plain("ListPodSandboxStats"), stats)
         .await?;
@@ -82,7 +85,7 @@ async fn version(shared: &Shared) -> Result<(), Status> {
     let request = v1::VersionRequest {
         version: KUBE_API_VERSION.to_owned(),
     };
-    let version = shared.call(Call::Plain("Version"), client.version(request));
+    let version = shared.call(Call::Plain("Version"), client.version(bounded(request)));
     let expected = v1::VersionResponse {
         version: KUBE_API_VERSION.to_owned(),
         runtime_name: "podwalk".to_owned(),
@@ -100,7 +103,10 @@ async fn version(shared: &Shared) -> Result<(), Status> {
 async fn images(shared: &Shared) -> Result<(), Status> {
     let mut client = shared.images.clone();
     let request = v1::ImageFsInfoRequest::default();
-    let info = shared.call(Call::Plain("ImageFsInfo"), client.image_fs_info(request));
+    let info = shared.call(
+        Call::Plain("ImageFsInfo"),
+        client.image_fs_info(bounded(request)),
+    );
     let info = info.await?;
     let is_usable = |usage: &v1::FilesystemUsage| {
         let place = usage.fs_id.as_ref().map(|id| id.mountpoint.as_str());
@@ -110,7 +116,10 @@ async fn images(shared: &Shared) -> Result<(), Status> {
         shared.accuse(format!("ImageFsInfo: {info:?}"));
     }
     let request = v1::ListImagesRequest::default();
-    let list = shared.call(Call::Plain("ListImages"), client.list_images(request));
+    let list = shared.call(
+        Call::Plain("ListImages"),
+        client.list_images(bounded(request)),
+    );
     let list = list.await?;
     if !list.images.is_empty() {
         shared.accuse(format!("ListImages: {list:?}"));
@@ -122,7 +131,7 @@ async fn images(shared: &Shared) -> Result<(), Status> {
 async fn status(shared: &Shared) -> Result<(), Status> {
     let mut client = shared.client.clone();
     let request = v1::StatusRequest::default();
-    let answer = shared.call(Call::Plain("Status"), client.status(request));
+    let answer = shared.call(Call::Plain("Status"), client.status(bounded(request)));
     let answer = answer.await?;
     let conditions = answer.status.clone().unwrap_or_default().conditions;
     let holds: Vec<_> = conditions

@@ -62,8 +62,8 @@ pub(crate) fn attempt(sandbox: &PodSandbox) -> u32 {
 
 impl Memory {
     /// Holds a list against the daemon: no pod twice, none that is healthy as not ready, and no
-    /// later attempt as the older one.
-    pub(crate) fn hear(&mut self, listed: &Listed) {
+    /// later attempt as the older one. Whose networks have failed is told by `has_failed`.
+    pub(crate) fn hear(&mut self, listed: &Listed, has_failed: impl Fn(&str) -> bool) {
         for (uid, sandboxes) in listed {
             if sandboxes.iter().filter(|one| is_ready(one)).count() > 1 {
                 self.broken
@@ -75,7 +75,8 @@ impl Memory {
                     .push(format!("attempts of {uid} by age: {attempts:?}"));
             }
             let healthy = sandboxes.iter().filter(|one| !self.down.contains(&one.id));
-            let ill: Vec<_> = healthy.filter(|one| !is_ready(one)).collect();
+            let ill = healthy.filter(|one| !is_ready(one) && !has_failed(&one.id));
+            let ill: Vec<_> = ill.collect();
             if !ill.is_empty() {
                 self.broken.push(format!(
                     "nobody has stopped these, and they are not ready: {ill:?}"

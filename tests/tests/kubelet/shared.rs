@@ -1,21 +1,32 @@
 //! What kubelet's loops share: the connection, what they know, and the judgement of an error.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
-use podwalk_tests::cri::Cri;
+use podwalk_tests::cri::{Cri, is_of_transport};
 use tokio::sync::watch;
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::events::Told;
 use crate::node::Connects;
+use crate::plugin::{self, Unsteady};
 use crate::pods::{Listed, Memory};
+
+/// Kubelet's deadline of a call (its `--runtime-request-timeout`). RunPodSandbox has twice that, and
+/// the stream of events has none.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A request with that deadline.
+pub(crate) fn bounded<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(DEADLINE);
+    request
+}
 
 /// A list, and when it was asked for.
 #[derive(Clone)]
@@ -34,6 +45,7 @@ pub(crate) struct Shared {
     /// The names of pods that are wanted.
     pub(crate) wanted: watch::Sender<BTreeSet<String>>,
     pub(crate) seed: u64,
+    pub(crate) plugin: Unsteady,
     memory: Mutex<Memory>,
     told: Mutex<Told>,
     connects: Mutex<Connects>,
@@ -84,7 +96,7 @@ pub(crate) struct Begun {
 }
 
 impl Shared {
-    pub(crate) fn new(cri: &Cri, seed: u64) -> Self {
+    pub(crate) fn new(cri: &Cri, seed: u64, plugin: Unsteady) -> Self {
         let nothing = Relist {
             number: 0,
             asked: Instant::now(),
@@ -97,6 +109,7 @@ impl Shared {
             relisted: watch::Sender::new(nothing),
             wanted: watch::Sender::default(),
             seed,
+            plugin,
             memory: Mutex::default(),
             told: Mutex::default(),
             connects: Mutex::default(),
@@ -169,21 +182,22 @@ impl Shared {
     /// Accuses the daemon of an error that it may not answer with (docs/cri.md has the codes), and of
     /// a connection that broke although nobody had killed it.
     pub(crate) fn judge(&self, begun: Begun, call: &Call<'_>, status: &Status) {
-        // What an answer says has no cause that the client could know of.
-        let excused = match status.source() {
-            Some(_) => !begun.connected || locked(&self.life).kills != begun.kills,
-            None => self.may_answer(call, status.code()),
+        let broke = is_of_transport(status);
+        let excused = match broke {
+            true => !begun.connected || locked(&self.life).kills != begun.kills,
+            false => self.may_answer(call, status),
         };
         let text = format!("{call}: {:?}: {:?}", status.code(), status.message());
-        match (excused, status.source()) {
+        match (excused, broke) {
             (false, _) => self.accuse(text),
-            (true, None) => self.memory().excused.push(text),
-            (true, Some(_)) => {}
+            (true, false) => self.memory().excused.push(text),
+            (true, true) => {}
         }
     }
 
-    fn may_answer(&self, call: &Call<'_>, code: Code) -> bool {
-        match (call, code) {
+    fn may_answer(&self, call: &Call<'_>, status: &Status) -> bool {
+        match (call, status.code()) {
+            (Call::Run(..), Code::Internal) => status.message().contains(plugin::WORDS),
             // A start was interrupted by so many deaths that it was undone.
             (Call::Run(..), Code::Unavailable) => true,
             // Something is owed.

@@ -285,7 +285,7 @@ impl Table {
             Ok(rows()?.is_empty().then_some(()))
         })?;
         gone.with_context(|| format!("there are pods left: {:?}", rows()))?;
-        ensure!(!daemon.log().contains("panicked"), "{}", daemon.log());
+        daemon.has_not_panicked()?;
         let status = daemon.terminate()?;
         ensure!(status.success(), "SIGTERM ended the daemon with {status}");
         self.oracle.assert_clean()

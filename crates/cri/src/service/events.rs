@@ -6,8 +6,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use podwalk_engine::Engine;
 use podwalk_engine::engine::PodView;
 use podwalk_engine::event::Event;
-use podwalk_engine::record::Goal;
-use podwalk_engine::step::Step;
+use podwalk_engine::pod::Listing;
 use tonic::{Code, Status};
 
 use crate::node::Node;
@@ -25,7 +24,7 @@ pub(super) fn told(
 ) -> impl Stream<Item = Result<v1::ContainerEventResponse, Status>> + Send + 'static {
     let told = live.flat_map(move |event| {
         let view = node.seen(engine.view_after(&event));
-        let told: Vec<_> = words(&view, &event)
+        let told: Vec<_> = words(&event)
             .iter()
             .map(|word| Ok(response(&*node, &view, &event, *word)))
             .collect();
@@ -37,27 +36,25 @@ pub(super) fn told(
     ))
 }
 
-/// A pod on its way up is nobody's yet: it is created when it is started, and one that never was is
-/// not told to be gone, nor to be stopped. A sandbox that has exited was told to be stopped, and is not told so again
-/// when it is taken down. A Remove that is answered while something is owed is the end of it, for its
-/// clients.
-fn words(view: &PodView, event: &Event) -> &'static [ContainerEventType] {
-    let ended_by_stop = event.what == "undone"
-        && event.detail == Step::Start.to_string()
-        && view.pod.exited.is_none()
-        && view.is_listed();
-    match event.what {
-        "started" => &[
-            ContainerEventType::ContainerCreatedEvent,
-            ContainerEventType::ContainerStartedEvent,
-        ],
-        "exited" if view.is_listed() => &[ContainerEventType::ContainerStoppedEvent],
-        "undone" if ended_by_stop => &[ContainerEventType::ContainerStoppedEvent],
-        "removed" if view.is_listed() => &[ContainerEventType::ContainerDeletedEvent],
-        "answered-owing" if view.pod.outlived == Some(Goal::Remove) => {
-            &[ContainerEventType::ContainerDeletedEvent]
-        }
-        _ => &[],
+/// A pod comes when it comes into the list, and goes when it goes out of it, whatever brings that
+/// about: one on its way up is nobody's yet, a failed start is somebody's as long as it owes, and a
+/// Remove that is answered while something is owed is the end of it. What of that a client has not
+/// heard, since its stream is younger, it has seen in its list.
+fn words(event: &Event) -> &'static [ContainerEventType] {
+    use ContainerEventType::{
+        ContainerCreatedEvent, ContainerDeletedEvent, ContainerStartedEvent, ContainerStoppedEvent,
+    };
+    match (event.was, event.is) {
+        (Listing::Unlisted, Listing::Unlisted)
+        | (Listing::Down, Listing::Down)
+        | (Listing::Up, Listing::Up) => &[],
+        (Listing::Unlisted, Listing::Up) => &[ContainerCreatedEvent, ContainerStartedEvent],
+        // Kubelet looks at a pod again because it has stopped, not because it was created.
+        (Listing::Unlisted, Listing::Down) => &[ContainerCreatedEvent, ContainerStoppedEvent],
+        (Listing::Down, Listing::Up) => &[ContainerStartedEvent],
+        (Listing::Up, Listing::Down) => &[ContainerStoppedEvent],
+        (Listing::Down, Listing::Unlisted) => &[ContainerDeletedEvent],
+        (Listing::Up, Listing::Unlisted) => &[ContainerStoppedEvent, ContainerDeletedEvent],
     }
 }
 

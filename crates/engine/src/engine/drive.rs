@@ -13,7 +13,7 @@ use crate::engine::error::EngineError;
 use crate::engine::point;
 use crate::engine::slot::Slot;
 use crate::error::{ErrorKind, StepError};
-use crate::pod::{Obituary, Pod, Status};
+use crate::pod::{Listing, Obituary, Pod, Status};
 use crate::ports::{Durability, Failure, JournalError, Probe};
 use crate::record::{Cause, Goal, Observation, Output, Record};
 use crate::step::Step;
@@ -67,7 +67,8 @@ impl Inner {
             slot.end(|_, _| Err(EngineError::Journal(error.clone())));
             return false;
         }
-        self.tell(&records, &slot.pod());
+        let new = Listing::Unlisted;
+        self.events.tell(&records, new, &slot.pod());
         drop(pen);
         let taken = self.take_from(slot, Step::Create).await;
         self.after_turn(slot, taken.map(|()| Turn::Again)).await

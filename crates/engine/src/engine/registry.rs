@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::engine::slot::Slot;
 use crate::id::PodId;
 use crate::pod::Pod;
-use crate::record::Goal;
 use crate::spec::PodKey;
 use crate::step::Step;
 
@@ -17,25 +16,6 @@ pub struct PodView {
     pub pod: Arc<Pod>,
     /// Started, alive, wanted; and so is its owner, in mode `pod:`.
     pub ready: bool,
-}
-
-impl PodView {
-    /// Whether clients that count pods may see it: not while it goes up, not
-    /// while a failed start goes down owing nothing, and not after a Remove
-    /// that was answered although something is owed (design, section 3, rules
-    /// 5 and 7, and section 4).
-    pub fn is_listed(&self) -> bool {
-        let pod = &self.pod;
-        match pod.goal {
-            Goal::Run => pod.is_started() || (pod.exited.is_some() && pod.is_attached()),
-            Goal::Stop => true,
-            Goal::Remove if pod.outlived == Some(Goal::Remove) => false,
-            Goal::Remove => {
-                let failed_start = !matches!(pod.cause, crate::record::Cause::Request);
-                !failed_start || !pod.debts.is_empty()
-            }
-        }
-    }
 }
 
 #[derive(Default)]

@@ -267,10 +267,7 @@ fn a_debt_is_named_where_there_is_one() {
 #[test]
 fn a_pod_is_seen_as_long_as_its_clients_have_to_do_with_it() {
     let cni = || Story::new(NetworkMode::Cni, 1);
-    let seen = |story: &Story| {
-        let pod = Arc::new(story.pod());
-        PodView { pod, ready: false }.is_listed()
-    };
+    let seen = |story: &Story| story.pod().is_listed();
     assert!(!seen(&cni().up_to(Step::ConfigureCni)), "on its way up");
     assert!(seen(&cni().started()));
     assert!(seen(&cni().started().then(wants(Goal::Stop))));

@@ -56,21 +56,16 @@ impl Inner {
         entries: Vec<Entry>,
         durability: Durability,
     ) -> Result<(), JournalError> {
-        let pod = Arc::new(folded(&slot.pod(), &entries)?);
+        let before = slot.pod();
+        let pod = Arc::new(folded(&before, &entries)?);
         point::reached("engine.append.before");
         self.journal.append(entries.clone(), durability).await?;
         point::reached("engine.append.after");
         slot.set_pod(pod.clone());
         slot.count_records(entries.len());
         slot.answer(known);
-        self.tell(&entries, &pod);
+        self.events.tell(&entries, before.listing(), &pod);
         Ok(())
-    }
-
-    pub(super) fn tell(&self, entries: &[Entry], pod: &Arc<Pod>) {
-        for entry in entries {
-            self.events.tell(entry.stamp, &entry.record, pod);
-        }
     }
 
     /// The last record of a walk is on the platter before anybody hears of

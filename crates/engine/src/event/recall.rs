@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::clock::Stamp;
-use crate::pod::{Obituary, Pod, fold};
+use crate::pod::{Listing, Obituary, Pod, fold};
 use crate::record::{Entry, Record};
 
 use super::{Told, describe};
@@ -54,19 +53,25 @@ fn of_record(entries: &[Entry], number: usize) -> Option<Told> {
     let pod: Pod = fold(known).ok()?;
     let entry = entries.get(number)?;
     let (what, detail) = describe(&entry.record, &pod)?;
-    Some(told(entry.stamp, what, detail, pod))
+    let earlier = entries.get(..number).and_then(|known| fold(known).ok());
+    Some(Told {
+        stamp: entry.stamp,
+        what,
+        detail,
+        was: earlier.map_or(Listing::Unlisted, |pod| pod.listing()),
+        is: pod.listing(),
+        pod: Arc::new(pod),
+    })
 }
 
 fn of_grave(obituary: &Obituary) -> Told {
     let pod = obituary.pod.clone();
-    told(pod.last, "removed", String::new(), pod)
-}
-
-fn told(stamp: Stamp, what: &'static str, detail: String, pod: Pod) -> Told {
     Told {
-        stamp,
-        what,
-        detail,
+        stamp: pod.last,
+        what: "removed",
+        detail: String::new(),
+        was: pod.listing(),
+        is: Listing::Unlisted,
         pod: Arc::new(pod),
     }
 }

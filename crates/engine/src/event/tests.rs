@@ -12,8 +12,14 @@ fn pod() -> Arc<Pod> {
 /// Tells so many events.
 fn tell(events: &Events, times: usize) {
     let pod = pod();
+    let stop = Entry {
+        pod: pod.id,
+        sequence: pod.next_sequence,
+        stamp: at(1, 1),
+        record: goal(Goal::Stop),
+    };
     for _ in 0..times {
-        events.tell(at(1, 1), &goal(Goal::Stop), &pod);
+        events.tell(std::slice::from_ref(&stop), pod.listing(), &pod);
     }
 }
 
@@ -257,4 +263,36 @@ fn a_pod_with_late_networks_is_started_when_they_are_attached() {
     let word = |step| describe(&Record::Done(output_late(step, 2, 1)), &pod).map(|(word, _)| word);
     assert_eq!(word(Step::Start), Some("sandbox-started"));
     assert_eq!(word(Step::AttachLate), Some("started"));
+}
+
+/// Of a batch nobody sees what is between its records, so that its first event tells all of it.
+#[test]
+fn what_a_batch_changes_in_lists_is_told_once() {
+    let failed_start = || {
+        let begun = Story::new(NetworkMode::Cni, 2).up_to(Step::ReadyNetwork);
+        let begun = begun.begins(Step::ConfigureCni);
+        let ended = begun.then(Record::Goal {
+            goal: Goal::Remove,
+            cause: crate::record::Cause::NotResumed,
+        });
+        let owes = |at| failed(Step::ConfigureCni, Direction::Down, Some(at));
+        ended.then(owes(0)).then(owes(1))
+    };
+    let before = failed_start();
+    let paid = |at| undone(Step::ConfigureCni, Some(at));
+    let after = failed_start().then(paid(0)).then(paid(1));
+    let events = Events::new(1, &[], &[]);
+    let batch = &after.entries[before.entries.len()..];
+    events.tell(batch, before.pod().listing(), &Arc::new(after.pod()));
+    let told = events.subscribe(Some(Cursor {
+        epoch: 1,
+        number: 0,
+    }));
+    let listings: Vec<_> = told
+        .backlog
+        .iter()
+        .map(|event| (event.was, event.is))
+        .collect();
+    let [down, unlisted] = [Listing::Down, Listing::Unlisted];
+    assert_eq!(listings, [(down, unlisted), (unlisted, unlisted)]);
 }

@@ -91,7 +91,7 @@ fn a_pod_on_its_way_to_its_late_networks_is_not_ready() {
     let found = view(&engine, pod_id(1));
     assert!(found.pod.has_sandbox() && !found.pod.is_started() && !found.ready);
     assert_eq!(found.pod.state(), State::CniConfigured);
-    assert!(!found.is_listed());
+    assert!(!found.pod.is_listed());
     let mut guest = pod_spec("guest");
     guest.network = NetworkMode::Pod(pod_id(1));
     let refused = start(&node, &engine, pod_id(2), guest).unwrap_err();

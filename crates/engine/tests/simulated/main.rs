@@ -77,7 +77,7 @@ fn view(engine: &Engine, id: PodId) -> PodView {
 
 /// Whether clients that count pods see it.
 fn is_listed(engine: &Engine, id: PodId) -> bool {
-    engine.get(id).is_some_and(|view| view.is_listed())
+    engine.get(id).is_some_and(|view| view.pod.is_listed())
 }
 
 #[track_caller]

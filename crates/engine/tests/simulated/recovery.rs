@@ -31,7 +31,7 @@ fn dead_at(setup: Setup, point: &str, crash: Crash) -> Node {
 
 fn all_ready(engine: &Engine) -> bool {
     let views = engine.list();
-    views.len() == 50 && views.iter().all(|view| view.ready && view.is_listed())
+    views.len() == 50 && views.iter().all(|view| view.ready && view.pod.is_listed())
 }
 
 /// Scenario 54: until its probe has ended a pod is as it was recorded.
@@ -99,7 +99,7 @@ fn scenario_26_a_sandbox_that_died_while_nobody_looked_is_not_ready() {
     let (engine, report) = node.boot().answer();
     assert_eq!(report.at_rest, [pod_id(1)]);
     let view = view(&engine, pod_id(1));
-    assert!(!view.ready && view.is_listed() && view.pod.exited.is_some());
+    assert!(!view.ready && view.pod.is_listed() && view.pod.exited.is_some());
     assert!(node.host.has(pod_id(1), Thing::Address(0)));
     nothing_wrong(&node, &engine);
     stop(&node, &engine, pod_id(1)).unwrap();
@@ -222,7 +222,7 @@ fn scenario_07_after_a_reboot_the_addresses_are_released_and_pods_not_ready() {
     let (engine, plan) = node.open().answer().unwrap();
     let seen = view(&engine, pod_id(1));
     assert!(
-        !seen.ready && seen.is_listed(),
+        !seen.ready && seen.pod.is_listed(),
         "folded before the API opens"
     );
     assert_eq!(seen.pod.namespace, None, "so that CNI_NETNS is empty");

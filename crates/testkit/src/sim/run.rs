@@ -5,7 +5,8 @@
 //!    the schedule says. The last one comes to rest.
 //! 3. What outlived a daemon is let run to its end; then the
 //!    [oracle](super::oracle) is heard, and every answer must have been the
-//!    [truth](super::claims).
+//!    [truth](super::claims). Who has listed when the life began, and listened
+//!    since, knows what a list shows now.
 //! 4. All faults are mended and every pod is removed: nothing may be left.
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use podwalk_engine::id::PodId;
 use podwalk_engine::ports::Durability;
 use podwalk_engine::recovery::RecoveryPlan;
 
+use crate::sim::audience::Audience;
 use crate::sim::claims::{Answered, Claims};
 use crate::sim::schedule::{Call, Client, Mode, Request, Schedule};
 use crate::sim::{Asked, Crash, Ended, Node, Point, World, oracle};
@@ -71,7 +73,7 @@ impl World {
         let ended = live(&node, schedule, schedule.deaths.len(), &claims);
         run.points = node.points.passed();
         run.complaints = match ended {
-            Ended::Answered(engine) => judge(&node, &engine, &claims),
+            Ended::Answered((engine, audience)) => judge(&node, &engine, &claims, audience),
             Ended::Crashed | Ended::Stuck => vec!["the last life came to no end".to_owned()],
         };
         run.over(&node)
@@ -86,17 +88,23 @@ impl Run {
 }
 
 /// One life, until all who ask are answered and its recovery is over.
-fn live(node: &Node, schedule: &Schedule, life: usize, claims: &Claims) -> Ended<Engine> {
+fn live(
+    node: &Node,
+    schedule: &Schedule,
+    life: usize,
+    claims: &Claims,
+) -> Ended<(Engine, Audience)> {
     node.open().then(|opened| {
         let Ok((engine, plan)) = opened else {
             return Ended::Stuck;
         };
+        let audience = Audience::of(&engine);
         let requests = requests(node, schedule, life, &engine, claims);
         let waits = all_calls(node, schedule, life, &engine, plan, claims);
         let settled = node.until(|| {
             waits.iter().all(Asked::is_answered) && requests.iter().all(Pending::is_settled)
         });
-        settled.then(|()| Ended::Answered(engine))
+        settled.then(|()| Ended::Answered((engine, audience)))
     })
 }
 
@@ -271,7 +279,7 @@ impl Caller {
     }
 }
 
-fn judge(node: &Node, engine: &Engine, claims: &Claims) -> Vec<String> {
+fn judge(node: &Node, engine: &Engine, claims: &Claims, mut audience: Audience) -> Vec<String> {
     // Requests whose moment never came are off.
     node.arm(None);
     // Walks go on when nobody waits for them any more.
@@ -287,7 +295,10 @@ fn judge(node: &Node, engine: &Engine, claims: &Claims) -> Vec<String> {
     });
     complaints.extend(oracle::complaints(node, engine));
     complaints.extend(claims.lies(engine));
+    audience.compare(engine);
     complaints.extend(remove_all(node, engine));
+    audience.compare(engine);
+    complaints.extend(audience.complaints());
     complaints
 }
 

@@ -19,7 +19,7 @@ pub(super) fn call(cri: &Cri, method: &str, message: Vec<u8>) -> Result<Vec<u8>,
     let call = async {
         let mut grpc = Grpc::new(cri.channel());
         let ready = grpc.ready().await;
-        ready.map_err(|error| Status::unknown(error.to_string()))?;
+        ready.map_err(|error| Status::from_error(error.into()))?;
         if method == EVENTS {
             let heard = grpc.server_streaming(Request::new(message), path, Bytes);
             return first(heard.await?.into_inner()).await;
