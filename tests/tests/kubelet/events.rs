@@ -30,7 +30,7 @@ pub(crate) struct Told {
     pub(crate) messages: u64,
     /// Events that had to come because of a list, and came.
     pub(crate) awaited: u64,
-    /// Sandboxes that came and went, by events of one stream, and were never started.
+    /// Sandboxes that came as stopped, and were never started.
     pub(crate) never_up: BTreeSet<String>,
     open: Option<Stream>,
 }
@@ -133,8 +133,10 @@ impl Told {
             broken.push(format!("{word:?} of {id} comes twice over one stream"));
         }
         let heard = |word| stream.heard.contains(&(id.clone(), word));
-        let went = word == ContainerDeletedEvent;
-        if went && heard(ContainerCreatedEvent) && !heard(ContainerStartedEvent) {
+        if word == ContainerStoppedEvent
+            && heard(ContainerCreatedEvent)
+            && !heard(ContainerStartedEvent)
+        {
             self.never_up.insert(id.clone());
         }
         let before = stream.missing.len();

@@ -19,7 +19,7 @@ pub(crate) const NAME: &str = "unsteady";
 pub(crate) const WORDS: &str = "the unsteady bridge has failed";
 
 /// How many of a hundred calls fail: ADDs, DELs of a pod whose ADD has failed, other DELs.
-const ADD: u64 = 12;
+const ADD: u64 = 15;
 const DEL_AFTER_ADD: u64 = 60;
 const DEL: u64 = 4;
 
