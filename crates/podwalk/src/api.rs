@@ -14,6 +14,8 @@
 //! | GET | `/v1/quarantine` | pods that do not decode: array of [`QuarantineSummary`] |
 //! | GET | `/v1/quarantine/{pod}` | one of them with its bytes: [`QuarantineDetail`] |
 //! | DELETE | `/v1/quarantine/{pod}` | drops it: [`ReasonRequest`] → [`DropAnswer`] |
+//! | GET | `/v1/orphans` | what is this daemon's on the host and no pod's: array of [`Orphan`] |
+//! | DELETE | `/v1/orphans` | removes those in which nobody lives: array of [`Orphan`] |
 //! | GET | `/v1/events?since=CURSOR` | one [`EventLine`] per line, without end |
 //! | GET | `/v1/plan` | what recovery would do: [`PlanAnswer`] |
 //! | GET | `/v1/version` | [`VersionAnswer`] |
@@ -219,6 +221,21 @@ pub struct PlanAnswer {
     pub pods: Vec<PodPlanLine>,
     /// Pods that do not decode.
     pub quarantined: Vec<QuarantineLine>,
+}
+
+/// A namespace file that is this daemon's and no pod's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// The id of the pod that it was made for.
+    pub id: String,
+    /// The file.
+    pub path: String,
+    /// Processes that live in the namespace, or in a cgroup that carries the id: it is kept.
+    pub processes: Vec<u32>,
+    /// It was removed just now.
+    pub removed: bool,
+    /// Why it could not be; empty if it was not tried, or worked.
+    pub error: String,
 }
 
 /// What would be done with one pod.

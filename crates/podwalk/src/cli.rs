@@ -112,9 +112,9 @@ enum Command {
         #[arg(long, default_value = "/var/lib/podwalk")]
         state_dir: PathBuf,
     },
-    /// Look at handlers, networks and plugins, and at pods whose handler is not configured. Exit
-    /// code 1 if anything is wrong.
-    Doctor(Box<ServeArgs>),
+    /// Look at handlers, networks and plugins, at pods whose handler is not configured, and for
+    /// namespace files of this daemon that are no pod's. Exit code 1 if anything is wrong.
+    Doctor(Box<doctor::DoctorArgs>),
     /// List what could not be undone; pay it, or write it off.
     Debts(debts::DebtsArgs),
     /// List pods that do not decode; show or drop one.

@@ -1,7 +1,8 @@
 //! What stands in a pod's way: handlers, networks and plugins as they are configured, and pods whose
 //! handler is not.
 //!
-//! It looks and changes nothing. What is well is told too, so that nobody wonders whether it was
+//! It looks and changes nothing; orphans are found, and removed when that is asked for, by the daemon
+//! (see [`orphans`](crate::orphans)), and told here. What is well is told too, so that nobody wonders whether it was
 //! looked at.
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use podwalk_cni::{ConfigDir, Conflist, Runtime, RuntimeOptions};
 use podwalk_oci::Unlisted;
 use serde::Serialize;
 
+use crate::api::Orphan;
 use crate::config::Config;
 use crate::handlers::Handlers;
 
@@ -39,6 +41,11 @@ pub struct Patient {
 }
 
 impl Finding {
+    /// The daemon, who knows its orphans, is down.
+    pub fn unseen_orphans() -> Self {
+        Self::well("orphans".to_owned(), "not looked for: the daemon is down")
+    }
+
     fn well(about: String, says: impl Into<String>) -> Self {
         Self {
             about,
@@ -145,6 +152,44 @@ fn network(cni: &Runtime, conflist: &Conflist) -> Finding {
         }
         Err(error) => Finding::wrong(about, error.to_string(), "the key is cni.bin_dirs"),
     }
+}
+
+/// What the daemon has found, and done, about what is its own on the host and no pod's.
+pub fn of_orphans(orphans: &[Orphan]) -> Vec<Finding> {
+    match orphans {
+        [] => vec![Finding::well("orphans".to_owned(), "none")],
+        orphans => orphans.iter().map(orphan).collect(),
+    }
+}
+
+fn orphan(orphan: &Orphan) -> Finding {
+    let about = format!("orphan {}", orphan.path);
+    if orphan.removed {
+        let addresses = "what host-local gave it, if it did, is in";
+        let says = format!(
+            "removed; {addresses}: grep -rl {} /var/lib/cni/networks",
+            orphan.id
+        );
+        return Finding::well(about, says);
+    }
+    if !orphan.error.is_empty() {
+        let remedy = "see what is on the file, and whose it is";
+        return Finding::wrong(about, format!("not removed: {}", orphan.error), remedy);
+    }
+    if orphan.processes.is_empty() {
+        let says = "the namespace of a pod that is in no record";
+        return Finding::wrong(about, says, "podwalk doctor --fix removes it");
+    }
+    let pids: Vec<_> = orphan.processes.iter().map(u32::to_string).collect();
+    let says = format!(
+        "the namespace of a pod that is in no record, and processes are alive in it: {}",
+        pids.join(", ")
+    );
+    Finding::wrong(
+        about,
+        says,
+        "it is kept: see whose they are and end them first",
+    )
 }
 
 /// A pod that nobody can look after is told; of the others `ps` and `inspect` tell more.

@@ -11,7 +11,8 @@
 //! 4. [`server`] is the admin API, [`api`] its words, [`client`] and [`cli`]
 //!    the other end of it.
 //!    [`doctor`] looks whether that will do.
-//! 5. [`quarantine`] keeps, shows and drops pods that do not decode.
+//! 5. [`quarantine`] keeps, shows and drops pods that do not decode. [`orphans`] finds and removes
+//!    what is ours on the host and belongs to no pod.
 //! 6. [`settings`] is what `inspect` tells of a pod's network. What clients ask for is CRI's own
 //!    pod configuration, which `podwalk-cri` reads.
 //!
@@ -35,6 +36,8 @@ pub mod doctor;
 pub mod handlers;
 #[cfg(feature = "daemon")]
 pub mod networks;
+#[cfg(feature = "daemon")]
+pub mod orphans;
 #[cfg(feature = "daemon")]
 pub mod quarantine;
 #[cfg(feature = "daemon")]

@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use crate::config::{Config, LogFormat};
 use crate::handlers::Handlers;
 use crate::networks::{Networks, Order};
+use crate::orphans::Orphans;
 use crate::quarantine::{Places, Quarantine};
 use crate::rungs::{Host, Watched};
 use crate::server::{Served, routes};
@@ -365,6 +366,7 @@ async fn answer(config: &Config, listener: UnixListener, node: Node) -> anyhow::
         handlers: node.handlers.clone(),
         networks: node.networks.clone(),
         quarantine: node.quarantine.clone(),
+        orphans: Orphans::new(node.engine.clone(), node.instance, config.netns_dir.clone()),
     };
     let cri = crate::cri::routes(&served, config.state_dir.clone());
     // Each API answers what the other does not know: an unknown service is told as an unknown route.

@@ -23,11 +23,13 @@ use crate::api::{
 };
 use crate::handlers::Handlers;
 use crate::networks::Networks;
+use crate::orphans::Orphans;
 use crate::quarantine::Quarantine;
 use crate::settings::NetworkSettings;
 use crate::world::fresh_id;
 
 mod debts;
+mod orphans;
 mod quarantine;
 
 /// The largest request: more than any spec that is taken in, so that one that
@@ -47,6 +49,8 @@ pub struct Served {
     pub networks: Arc<Networks>,
     /// Pods that do not decode.
     pub quarantine: Quarantine,
+    /// What is ours on the host and no pod's.
+    pub orphans: Orphans,
 }
 
 impl Served {
@@ -77,6 +81,7 @@ pub fn routes(served: Served) -> Router {
             "/v1/quarantine/{pod}",
             get(quarantine::show).delete(quarantine::drop_pod),
         )
+        .route("/v1/orphans", get(orphans::list).delete(orphans::remove))
         .route("/v1/events", get(events))
         .route("/v1/plan", get(plan))
         .route("/v1/version", get(version))
@@ -148,8 +153,8 @@ async fn no_such_method(method: Method, uri: Uri) -> Refused {
 fn no_route(status: StatusCode, method: &Method, uri: &Uri) -> Refused {
     let path: String = uri.path().chars().take(80).collect();
     let message = format!(
-        "there is no {method} {path} (there are /v1/pods, /v1/debts, /v1/quarantine, /v1/events, \
-         /v1/plan and /v1/version)"
+        "there is no {method} {path} (there are /v1/pods, /v1/debts, /v1/quarantine, /v1/orphans, \
+         /v1/events, /v1/plan and /v1/version)"
     );
     Refused::new(status, "no-route", message)
 }

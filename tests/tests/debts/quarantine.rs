@@ -199,6 +199,7 @@ fn scenario_40_a_pod_in_quarantine_is_dropped_by_name_and_does_not_come_back() -
         let damaged = Damaged::make()?;
         let (client, id) = (damaged.scene.client(), damaged.ids[1].clone());
         let id = id.as_str();
+        says(&fix(&client)?, &["orphans: none"])?;
         refused(&client.call(["quarantine", "drop", id])?, 2, &["--reason"])?;
         let empty = client.call(["quarantine", "drop", id, "--reason", ""])?;
         refused(&empty, 2, &["it is empty"])?;
@@ -240,6 +241,7 @@ fn scenario_40_a_pod_in_quarantine_is_dropped_by_name_and_does_not_come_back() -
         ensure!(rows(&client, &["quarantine"])?.is_empty());
         refused(&client.call(["quarantine", "show", id])?, 3, &["no pod"])?;
         others_are_as_they_were(&client, &damaged.ids)?;
+        says(&fix(&client)?, &[id, "it is kept"])?;
         damaged.is_untouched()?;
 
         // It is not back, and nobody touches what it has left.
@@ -257,7 +259,7 @@ fn scenario_40_a_pod_in_quarantine_is_dropped_by_name_and_does_not_come_back() -
         }
         ensure!(rows(&client, &["debts"])?.is_empty());
         // What is left is found as the answer said, and an operator clears it.
-        clear(&damaged.told, answer["mayBeLeft"].as_array())?;
+        clear(&client, &damaged.told, answer["mayBeLeft"].as_array())?;
         let is_others = |line: &String| !line.contains(id) && !line.starts_with("address ");
         let cleared = wait::until(PATIENCE, || {
             let left = scene.oracle().leftovers()?;
@@ -269,8 +271,15 @@ fn scenario_40_a_pod_in_quarantine_is_dropped_by_name_and_does_not_come_back() -
     })
 }
 
-/// Every command that was told shows something, and then the sandbox is killed.
-fn clear(told: &Told, left: Option<&Vec<Value>>) -> Result<()> {
+/// Has the daemon remove its orphans; what it says.
+fn fix(client: &Client) -> Result<String> {
+    let answer = client.call(["doctor", "--fix", "--cni-bin-dir", "/usr/lib/cni"])?;
+    Ok(answer.stdout)
+}
+
+/// Every command that was told shows something; then the sandbox is killed, and its namespace is an
+/// orphan that can go.
+fn clear(client: &Client, told: &Told, left: Option<&Vec<Value>>) -> Result<()> {
     for left in left.context("mayBeLeft")? {
         let look = left["look"].as_str().context("look")?;
         let shown = outside::output(std::process::Command::new("sh").args(["-c", look]));
@@ -279,8 +288,12 @@ fn clear(told: &Told, left: Option<&Vec<Value>>) -> Result<()> {
     }
     let pid = told.pid.to_string();
     outside::output(std::process::Command::new("kill").args(["-9", &pid]))?;
-    outside::output(std::process::Command::new("umount").arg(&told.key))?;
-    fs::remove_file(&told.key).context("the file")
+    let removed = wait::until(PATIENCE, || {
+        Ok(fix(client)?.contains("removed").then_some(()))
+    })?;
+    removed.context("it is kept for ever")?;
+    ensure!(!Path::new(&told.key).exists(), "the file");
+    Ok(())
 }
 
 /// Records that are whole, each of them, and make no pod.

@@ -37,9 +37,9 @@ impl Unsteady {
         for directory in [&failed, &calls] {
             fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         }
-        let plugins = config.cni_bin_dirs.clone();
-        let bridge = plugins.iter().map(|directory| directory.join("bridge"));
-        let bridge = bridge.filter(|path| path.exists()).last();
+        let plugins = config.cni_bin_dirs.iter();
+        let mut bridges = plugins.map(|directory| directory.join("bridge"));
+        let bridge = bridges.find(|path| path.exists());
         let bridge = bridge.context("there is no plugin bridge")?;
         let script = format!(
             r#"

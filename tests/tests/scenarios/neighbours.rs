@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +14,7 @@ use podwalk_tests::oracle::{Oracle, Places};
 use podwalk_tests::outside;
 use podwalk_tests::plugins::Plugins;
 use podwalk_tests::scene::{self, Scene, Told};
+use podwalk_tests::wait;
 
 use crate::{
     PATIENCE, begin, behind, comes_to_be, fails, fine, has_been_called, lives, podnet, says,
@@ -166,6 +168,87 @@ fn scenario_55_another_instance_s_restarts_touch_nothing_of_ours() -> Result<()>
         }
         oracle.assert_clean()
     })
+}
+
+/// What is on the host by a daemon's name and belongs to no pod is told by its doctor, and removed
+/// when that is asked for: never another daemon's, never a pod's, never one in which somebody lives.
+#[test]
+fn scenario_55_a_doctor_removes_what_is_its_own_daemon_s_and_nobody_s() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (ours, theirs) = (Config::default(), Config::named("other"));
+        podnet().write(&ours.cni_conf_dir, 10)?;
+        let mut places = Places::of(&ours)?;
+        places.directories.extend(Places::of(&theirs)?.directories);
+        let oracle = Oracle::new(places)?;
+        let (our_daemon, their_daemon) = (Daemon::start(&ours)?, Daemon::start(&theirs)?);
+        let (us, them) = (our_daemon.client(), their_daemon.client());
+        us.run(&["--name", "web"])?;
+        them.run(&["--name", "web"])?;
+        ensure!(doctor(&us, 0, &[])?.contains("orphans: none"));
+        let (ours_before, theirs_before) = (running(&us)?, running(&them)?);
+
+        let lost = [orphan(&us, 'a')?, orphan(&us, 'b')?, orphan(&them, 'a')?];
+        system("ip netns add stranger")?;
+        let [ours_empty, ours_inhabited, theirs_empty] = &lost;
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", ours_inhabited, "sleep", "infinity"]);
+        let mut inhabitant = command.stdin(Stdio::null()).spawn()?;
+        let pid = inhabitant.id().to_string();
+        let moved = wait::until(PATIENCE, || {
+            let inside = system(&format!("ip netns pids {ours_inhabited}"))?;
+            Ok(inside.contains(&pid).then_some(()))
+        })?;
+        moved.context("nobody lives there")?;
+        let there = |name: &str| Path::new("/run/netns").join(name).exists();
+
+        let told = doctor(&us, 1, &[])?;
+        let of_us = |told: &str| told.contains(ours_empty) && told.contains(ours_inhabited);
+        ensure!(of_us(&told) && told.contains("--fix"), "{told}");
+        ensure!(!told.contains(theirs_empty) && !told.contains("stranger"));
+        ensure!(lost.iter().all(|name| there(name)), "it only looks");
+
+        let told = doctor(&us, 1, &["--fix"])?;
+        ensure!(of_us(&told) && told.contains(&pid), "{told}");
+        ensure!(!there(ours_empty), "{told}");
+        ensure!(there(ours_inhabited) && there(theirs_empty), "{told}");
+        inhabitant.kill()?;
+        inhabitant.wait()?;
+        doctor(&us, 0, &["--fix"])?;
+        ensure!(!there(ours_inhabited) && there(theirs_empty));
+        doctor(&them, 0, &["--fix"])?;
+        ensure!(!there(theirs_empty) && there("stranger"));
+        ensure!(running(&us)? == ours_before && running(&them)? == theirs_before);
+
+        system("ip netns del stranger")?;
+        for client in [&them, &us] {
+            client.call(["rm", "-f", "web"])?.done()?;
+        }
+        for daemon in [their_daemon, our_daemon] {
+            daemon.has_not_panicked()?;
+            ensure!(daemon.terminate()?.success());
+        }
+        oracle.assert_clean()
+    })
+}
+
+/// Asks a daemon's doctor, who ends with this exit code; what it says.
+fn doctor(client: &Client, code: i32, more: &[&str]) -> Result<String> {
+    let command = ["doctor", "--cni-bin-dir", "/usr/lib/cni"];
+    let answer = client.call(command.iter().chain(more))?;
+    ensure!(answer.code == code, "{answer:?}");
+    Ok(answer.stdout)
+}
+
+/// Makes a namespace by the name of a pod that this daemon could have had.
+fn orphan(client: &Client, digit: char) -> Result<String> {
+    let id = client.inspect("web")?["id"]
+        .as_str()
+        .context("id")?
+        .to_owned();
+    let instance = id.get(24..).context("an instance")?;
+    let name = format!("{}{instance}", digit.to_string().repeat(24));
+    system(&format!("ip netns add {name}"))?;
+    Ok(name)
 }
 
 /// The pod `web` of a daemon, which must be well.

@@ -1,16 +1,29 @@
 //! `podwalk doctor`: what stands in a pod's way, with what to do about it.
 
+use clap::Args;
 use hyper::Method;
 
 use super::{Exit, FAILED, Output, offline, show};
-use crate::api::PodSummary;
+use crate::api::{Orphan, PodSummary};
 use crate::client::Client;
-use crate::doctor::{Patient, examine};
+use crate::doctor::{Finding, Patient, examine, of_orphans};
 use crate::serve::ServeArgs;
 
-/// Looks at the configuration that the daemon would be started with now.
-pub(super) async fn doctor(client: &Client, output: Output, args: &ServeArgs) -> Result<(), Exit> {
-    let config = args.configuration()?;
+/// What `doctor` takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Have the daemon remove namespace files of its own that are no pod's and in which nobody
+    /// lives. Nothing else is changed.
+    #[arg(long)]
+    fix: bool,
+}
+
+/// Looks at the configuration that the daemon would be started with now, and at what the daemon that
+/// runs has left on the host.
+pub(super) async fn doctor(client: &Client, output: Output, args: &DoctorArgs) -> Result<(), Exit> {
+    let config = args.serve.configuration()?;
     let listed = client
         .call::<Vec<PodSummary>>(Method::GET, "/v1/pods?all=true", None)
         .await;
@@ -18,7 +31,19 @@ pub(super) async fn doctor(client: &Client, output: Output, args: &ServeArgs) ->
         Err(error) if error.is_down() => offline::patients(&config.state_dir)?,
         listed => listed?.into_iter().map(patient).collect(),
     };
-    let findings = examine(&config, &pods).await?;
+    let mut findings = examine(&config, &pods).await?;
+    let method = match args.fix {
+        true => Method::DELETE,
+        false => Method::GET,
+    };
+    let orphans = client
+        .call::<Vec<Orphan>>(method, "/v1/orphans", None)
+        .await;
+    findings.extend(match orphans {
+        // Only who has the journal open knows whose a file is.
+        Err(error) if error.is_down() && !args.fix => vec![Finding::unseen_orphans()],
+        orphans => of_orphans(&orphans?),
+    });
     match output {
         Output::Table => show::findings(&findings)?,
         Output::Json => show::json(&findings)?,
