@@ -48,7 +48,7 @@ impl Orphans {
         let quarantined: BTreeSet<PodId> = quarantined.map(|(id, _)| id).collect();
         let unknown = |id: &PodId| self.engine.get(*id).is_none() && !quarantined.contains(id);
         let unknown: Vec<PodId> = names.into_iter().filter(unknown).collect();
-        let mut alive = living(&unknown, &self.netns_dir)?;
+        let mut alive = living(&unknown, &self.netns_dir, Path::new("/proc"))?;
         let orphans = unknown.into_iter().map(|id| Orphan {
             id: id.to_string(),
             path: self.netns_dir.join(id.to_string()).display().to_string(),
@@ -89,7 +89,12 @@ fn named_by(instance: InstanceId, directory: &Path) -> io::Result<BTreeSet<PodId
 }
 
 /// The processes that live in one of these pods' namespaces, or in a cgroup that carries its id.
-fn living(ids: &[PodId], directory: &Path) -> io::Result<BTreeMap<PodId, Vec<u32>>> {
+/// One that cannot be looked at is an error: it may be one of them.
+fn living(
+    ids: &[PodId],
+    directory: &Path,
+    processes: &Path,
+) -> io::Result<BTreeMap<PodId, Vec<u32>>> {
     let mut living: BTreeMap<PodId, Vec<u32>> = BTreeMap::new();
     if ids.is_empty() {
         return Ok(living);
@@ -97,19 +102,20 @@ fn living(ids: &[PodId], directory: &Path) -> io::Result<BTreeMap<PodId, Vec<u32
     let mut namespaces = BTreeMap::new();
     for id in ids {
         // Of a placeholder it is the file's own, in which nobody lives.
-        if let Some(found) = there(fs::metadata(directory.join(id.to_string())))? {
+        if let Some(found) = there(&directory.join(id.to_string()), |path| fs::metadata(path))? {
             namespaces.insert((found.dev(), found.ino()), *id);
         }
     }
-    for entry in fs::read_dir("/proc")? {
+    for entry in fs::read_dir(processes)? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        let place = Path::new("/proc").join(&name);
-        let inside = there(fs::metadata(place.join("ns/net")))?;
+        let process = processes.join(&name);
+        let inside = there(&process.join("ns/net"), |path| fs::metadata(path))?;
         let inside = inside.and_then(|found| namespaces.get(&(found.dev(), found.ino())));
-        let cgroups = there(fs::read_to_string(place.join("cgroup")))?.unwrap_or_default();
+        let cgroups = there(&process.join("cgroup"), |path| fs::read_to_string(path))?;
+        let cgroups = cgroups.unwrap_or_default();
         let carries = |id: &&PodId| cgroups.contains(&id.to_string());
         if let Some(id) = inside.or_else(|| ids.iter().find(carries)) {
             living.entry(*id).or_default().push(pid);
@@ -119,15 +125,18 @@ fn living(ids: &[PodId], directory: &Path) -> io::Result<BTreeMap<PodId, Vec<u32
 }
 
 /// What was read, unless it has gone meanwhile, as processes do.
-fn there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+fn there<T>(path: &Path, read: impl Fn(&Path) -> io::Result<T>) -> io::Result<Option<T>> {
     let is_gone = |error: &io::Error| {
         let gone = [Errno::NOENT, Errno::SRCH].map(|errno| Some(errno.raw_os_error()));
         gone.contains(&error.raw_os_error())
     };
-    match read {
+    match read(path) {
         Ok(read) => Ok(Some(read)),
         Err(error) if is_gone(&error) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => {
+            let told = format!("{}: {error}", path.display());
+            Err(io::Error::new(error.kind(), told))
+        }
     }
 }
 

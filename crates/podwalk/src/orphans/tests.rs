@@ -21,15 +21,36 @@ fn only_whole_ids_of_this_instance_are_ours() {
     assert_eq!(ours, BTreeSet::from([id(1, 7)]));
 }
 
-/// This process stands for a sandbox: its namespace is on one file, and not on the other.
+/// Files stand for namespaces, and directories for processes.
 #[test]
-fn who_lives_in_a_namespace_is_found() {
+fn who_lives_in_a_namespace_or_carries_its_id_is_found() {
     let directory = tempfile::tempdir().unwrap();
+    let processes = tempfile::tempdir().unwrap();
+    let [inhabited, carried, empty, gone] = [1, 2, 3, 4].map(|number| id(number, 7));
     let path = |id: PodId| directory.path().join(id.to_string());
-    let (inhabited, empty, gone) = (id(1, 7), id(2, 7), id(3, 7));
-    std::os::unix::fs::symlink("/proc/self/ns/net", path(inhabited)).unwrap();
-    fs::write(path(empty), "").unwrap();
-    let living = living(&[inhabited, empty, gone], directory.path()).unwrap();
-    assert_eq!(living.keys().collect::<Vec<_>>(), [&inhabited]);
-    assert!(living[&inhabited].contains(&std::process::id()));
+    for id in [inhabited, carried, empty] {
+        fs::write(path(id), "").unwrap();
+    }
+    let process = |pid: &str, namespace: PodId, cgroup: String| {
+        let place = processes.path().join(pid);
+        fs::create_dir_all(place.join("ns")).unwrap();
+        std::os::unix::fs::symlink(path(namespace), place.join("ns/net")).unwrap();
+        fs::write(place.join("cgroup"), cgroup).unwrap();
+    };
+    process("12", inhabited, "0::/\n".to_owned());
+    process("13", gone, format!("0::/podwalk/{carried}\n"));
+    process("self", empty, String::new());
+    let look = || {
+        living(
+            &[inhabited, carried, empty, gone],
+            directory.path(),
+            processes.path(),
+        )
+    };
+    let expected = [(inhabited, vec![12]), (carried, vec![13])];
+    assert_eq!(look().unwrap(), BTreeMap::from(expected));
+    // What cannot be looked at may be a sandbox.
+    fs::create_dir_all(processes.path().join("14/cgroup")).unwrap();
+    let error = look().unwrap_err().to_string();
+    assert!(error.contains("14/cgroup"), "{error}");
 }
