@@ -336,7 +336,9 @@ impl Engine {
             };
             let written = inner.record(&slot, record).await;
             if let Err(error) = written {
-                tracing::warn!(pod = %slot.id, %error, "an exit could not be recorded");
+                tracing::warn!(pod = %slot.id, %error, "an exit could not be recorded yet");
+                // Nobody tells it again: the walk looks, and finds it until it is recorded.
+                slot.set_found(None);
             }
             Inner::kick(&inner, &slot);
         });

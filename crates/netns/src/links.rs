@@ -85,25 +85,7 @@ pub fn lo_up(path: &Path) -> Result<(), Error> {
 /// As [`enter`]; [`Error::System`] if netlink cannot be used.
 pub fn links(path: &Path) -> Result<Vec<Link>, Error> {
     with_netlink(path, async |handle: Handle| {
-        let mut links: Vec<Link> = all_links(&handle, path).await?.iter().map(link).collect();
-        let addresses: Vec<AddressMessage> =
-            handle
-                .address()
-                .get()
-                .execute()
-                .try_collect()
-                .await
-                .map_err(|error| netlink("list the addresses in", path, error))?;
-        for message in &addresses {
-            let owner = links
-                .iter_mut()
-                .find(|link| link.index == message.header.index);
-            if let (Some(link), Some(address)) = (owner, address(message)) {
-                link.addresses.push(address);
-            }
-        }
-        links.sort_by_key(|link| link.index);
-        Ok(links)
+        addressed_links(&handle, path).await
     })
 }
 
@@ -118,11 +100,17 @@ pub fn give_addresses(
     addresses: &[(IpAddr, u8)],
 ) -> Result<(), Error> {
     with_netlink(path, async |handle: Handle| {
-        let links = all_links(&handle, path).await?;
-        let Some(link) = links.iter().map(link).find(|link| link.name == interface) else {
+        let links = addressed_links(&handle, path).await?;
+        let Some(link) = links.into_iter().find(|link| link.name == interface) else {
             return Ok(());
         };
-        for (address, prefix) in addresses {
+        let own: Vec<_> = link
+            .addresses
+            .iter()
+            .map(|a| (a.address, a.prefix))
+            .collect();
+        let lacking = addresses.iter().filter(|address| !own.contains(*address));
+        for (address, prefix) in lacking {
             let add = handle.address().add(link.index, *address, *prefix);
             let answer = add.replace().execute().await;
             answer.map_err(|error| netlink("add an address in", path, error))?;
@@ -159,6 +147,23 @@ pub(crate) fn with_netlink<T: Send>(
 pub(crate) async fn all_links(handle: &Handle, path: &Path) -> Result<Vec<LinkMessage>, Error> {
     let links = handle.link().get().execute().try_collect().await;
     links.map_err(|error| netlink("list the interfaces in", path, error))
+}
+
+/// Every interface with its addresses, by index.
+async fn addressed_links(handle: &Handle, path: &Path) -> Result<Vec<Link>, Error> {
+    let mut links: Vec<Link> = all_links(handle, path).await?.iter().map(link).collect();
+    let addresses = handle.address().get().execute().try_collect().await;
+    let addresses: Vec<AddressMessage> =
+        addresses.map_err(|error| netlink("list the addresses in", path, error))?;
+    for message in &addresses {
+        let mut owners = links.iter_mut();
+        let owner = owners.find(|link| link.index == message.header.index);
+        if let (Some(link), Some(address)) = (owner, address(message)) {
+            link.addresses.push(address);
+        }
+    }
+    links.sort_by_key(|link| link.index);
+    Ok(links)
 }
 
 fn link(message: &LinkMessage) -> Link {

@@ -24,7 +24,7 @@ mod usage;
 /// The CRI services' routes. What is no route of theirs is the caller's to answer.
 pub(crate) fn routes(served: &Served, state_dir: PathBuf) -> Router {
     let lent = Lent {
-        network: network::Reporter::new(served.networks.clone()),
+        network: network::Reporter::new(served.default_networks.clone()),
         served: served.clone(),
         state_dir,
         pod_cidr: Mutex::default(),

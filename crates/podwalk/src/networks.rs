@@ -111,7 +111,7 @@ impl Networks {
             return Ok(Vec::new());
         }
         let loaded = self.loaded();
-        let default = self.default_network(&loaded)?;
+        let default = self.default_network(&spec.runtime_handler, &loaded)?;
         let requests = match spec.annotations.get(podwalk_cni::NETWORKS_ANNOTATION) {
             None => Vec::new(),
             Some(annotation) => parse_networks(annotation).map_err(|e| invalid(&e))?,
@@ -127,29 +127,17 @@ impl Networks {
             let offer = request.capability_args;
             plan.push(planned(spec, network, name, offer, request.config_args));
         }
-        self.put_in_order(spec, &mut plan)?;
+        // Names are given before, so that an interface is called as the pod asked whenever it
+        // comes.
+        for planned in plan.iter_mut().skip(1) {
+            planned.late = self.is_late(&spec.runtime_handler, &planned.network);
+        }
+        plan.sort_by_key(|planned| planned.late);
         Ok(plan)
     }
 
-    /// Names are given before, so that an interface is called as the pod asked
-    /// whenever it comes.
-    fn put_in_order(
-        &self,
-        spec: &PodSpec,
-        plan: &mut [PlannedAttachment],
-    ) -> Result<(), StepError> {
-        let handler = &spec.runtime_handler;
-        let first = plan.first().map(|planned| planned.network.clone());
-        for planned in plan.iter_mut().skip(1) {
-            planned.late = self.order.attach(handler, &planned.network) == Attach::AfterStart;
-        }
-        plan.sort_by_key(|planned| planned.late);
-        match first {
-            Some(first) if self.order.attach(handler, &first) == Attach::AfterStart => {
-                Err(self.late_default(handler, &first))
-            }
-            _ => Ok(()),
-        }
+    fn is_late(&self, handler: &str, network: &str) -> bool {
+        self.order.attach(handler, network) == Attach::AfterStart
     }
 
     fn late_default(&self, handler: &str, network: &str) -> StepError {
@@ -165,13 +153,22 @@ impl Networks {
         ))
     }
 
-    /// The network that every pod is attached to.
+    /// The network that every pod of this handler (the default for an empty name) is attached to.
     ///
     /// # Errors
-    /// When there is none; the text says what is in the directory instead.
-    pub fn default_network<'a>(&self, loaded: &'a Loaded) -> Result<&'a Conflist, StepError> {
+    /// When there is none (the text says what is in the directory instead), or it is not to be
+    /// attached before the sandbox starts.
+    pub fn default_network<'a>(
+        &self,
+        handler: &str,
+        loaded: &'a Loaded,
+    ) -> Result<&'a Conflist, StepError> {
         let default = loaded.default_network();
-        default.ok_or_else(|| self.no_network(loaded))
+        let default = default.ok_or_else(|| self.no_network(loaded))?;
+        match self.is_late(handler, default.name()) {
+            true => Err(self.late_default(handler, default.name())),
+            false => Ok(default),
+        }
     }
 
     fn named<'a>(

@@ -84,7 +84,12 @@ impl Host {
 
     /// What a pod is attached to is decided by the conflists of its handler.
     fn networks_of(&self, spec: &PodSpec) -> &Networks {
-        let name = self.handlers.or_default(&spec.runtime_handler);
+        self.networks_of_handler(&spec.runtime_handler)
+    }
+
+    /// The networks of a handler's pods, of the default's for an empty name.
+    pub fn networks_of_handler(&self, name: &str) -> &Arc<Networks> {
+        let name = self.handlers.or_default(name);
         self.handler_networks.get(name).unwrap_or(&self.networks)
     }
 

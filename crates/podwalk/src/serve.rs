@@ -91,6 +91,7 @@ pub struct Node {
     /// The state directory's own name: every pod id ends with it.
     pub instance: InstanceId,
     networks: Arc<Networks>,
+    default_networks: Arc<Networks>,
     all_networks: Vec<Arc<Networks>>,
     handlers: Arc<Handlers>,
     effects: Arc<Effects>,
@@ -138,6 +139,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Node> {
         engine,
         plan,
         instance,
+        default_networks: host.networks_of_handler("").clone(),
         networks: host.networks,
         all_networks,
         handlers: host.handlers,
@@ -365,6 +367,7 @@ async fn answer(config: &Config, listener: UnixListener, node: Node) -> anyhow::
         instance: node.instance,
         handlers: node.handlers.clone(),
         networks: node.networks.clone(),
+        default_networks: node.default_networks.clone(),
         quarantine: node.quarantine.clone(),
         orphans: Orphans::new(node.engine.clone(), node.instance, config.netns_dir.clone()),
     };

@@ -47,6 +47,8 @@ pub struct Served {
     pub handlers: Arc<Handlers>,
     /// The networks: what is written off is forgotten there too.
     pub networks: Arc<Networks>,
+    /// Those of pods that name no handler: whether they are ready is told of the node.
+    pub default_networks: Arc<Networks>,
     /// Pods that do not decode.
     pub quarantine: Quarantine,
     /// What is ours on the host and no pod's.

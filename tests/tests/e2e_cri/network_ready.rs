@@ -5,11 +5,12 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use k8s_cri::v1;
 use podwalk_testkit::scripted_plugin::{Answer, Script};
+use podwalk_tests::conflist::Bridge;
 use podwalk_tests::cri::Cri;
 use podwalk_tests::daemon::Config;
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::plugins::Plugins;
-use podwalk_tests::scene::Scene;
+use podwalk_tests::scene::{End, Scene};
 use podwalk_tests::wait;
 use serde_json::json;
 
@@ -80,6 +81,41 @@ fn the_network_is_as_ready_as_its_plugins_say() -> Result<()> {
         })?;
         let last = last.context("a plugin that hangs is ready for ever")?;
         ensure!(last.message.contains("moody"), "{last:?}");
+        scene.close()
+    })
+}
+
+/// The node is as ready as the network of pods that name no handler, which may be their default
+/// handler's own; and not when no pod could be attached to it.
+#[test]
+fn the_network_of_the_default_handler_counts() -> Result<()> {
+    node::run(Layout::V2, || {
+        let directory = node::disk().join("own.d");
+        let own = format!(
+            "[runtime]\ndefault = 'runc'\n[runtime.handlers.runc]\ncni_conf_dir = '{}'\n",
+            directory.display()
+        );
+        Bridge::new("ownnet", "10.89.0.0/24").write(&directory, 10)?;
+        let ready = |scene: &Scene| condition(&Cri::at(scene.client().address())?, "NetworkReady");
+
+        let usual = Bridge::new("podnet", "10.88.0.0/24");
+        let scene = Scene::open_with(&Config::default(), std::slice::from_ref(&usual))?;
+        ensure!(ready(&scene)?.status);
+        fs::remove_dir_all(&Config::default().cni_conf_dir)?;
+        let scene = scene.end(End::Terminate)?.begin(&Config::with_file(&own))?;
+        let now = ready(&scene)?;
+        ensure!(now.status, "{now:?}");
+        scene.client().run(&["--name", "web"])?;
+        scene.client().call(["rm", "-f", "web"])?.done()?;
+
+        let late = "[runtime.handlers.runc.networks.ownnet]\nattach = 'after-start'\n";
+        let late = Config::with_file(format!("{own}{late}"));
+        let scene = scene.end(End::Terminate)?.begin(&late)?;
+        let now = ready(&scene)?;
+        ensure!(!now.status, "{now:?}");
+        for words in ["ownnet", "attach", "before the sandbox starts"] {
+            ensure!(now.message.contains(words), "{now:?}");
+        }
         scene.close()
     })
 }

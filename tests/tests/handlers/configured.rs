@@ -114,6 +114,24 @@ fn a_pod_of_a_default_that_has_vanished_names_it() -> Result<()> {
     })
 }
 
+/// What a sandbox took off its interfaces is put back for DEL although another handler is the default
+/// by then; a bridge that masquerades would leave its rules otherwise.
+#[test]
+fn a_pod_of_a_former_default_leaves_nothing() -> Result<()> {
+    node::run(Layout::V1, || {
+        let config = RUNSC.configured()?;
+        let file = config.file.as_ref().context("a file")?;
+        let former = Config::with_file(format!("[runtime]\ndefault = 'runsc'\n{file}"));
+        let scene = Scene::open_with(&former, &[podnet().masqueraded()])?;
+        let client = scene.client();
+        client.run(&["--name", "web"])?;
+        ensure!(client.inspect("web")?["runtimeHandler"] == "runsc");
+        let scene = scene.end(End::Kill)?.begin(&config)?;
+        scene.client().call(["rm", "-f", "web"])?.done()?;
+        scene.close()
+    })
+}
+
 /// Asks the doctor about the configuration of a daemon, which may be up or down.
 fn doctor(config: &Config) -> Result<Answer> {
     let file = node::disk().join("doctor.toml");

@@ -93,6 +93,31 @@ fn scenario_27_a_crash_on_a_full_disk_is_recovered_with_space() {
     }
 }
 
+/// Scenario 27: an exit is told once, and a full disk must not swallow it.
+#[test]
+fn scenario_27_an_exit_on_a_full_disk_is_recorded_with_space() {
+    for late in [0, 1] {
+        let (node, engine) = running(Setup {
+            attachments: 2,
+            late,
+            ..Setup::default()
+        });
+        start_web(&node, &engine);
+        let process = node.host.process(pod_id(1)).unwrap();
+        node.journal.refuse(refusal(0, None, full()));
+        node.host.let_sandbox_die(pod_id(1));
+        let noting = engine.clone();
+        node.run(async move { noting.note_exit(pod_id(1), process, Some(137)).await })
+            .answer();
+        node.pass(std::time::Duration::from_secs(10));
+        assert!(view(&engine, pod_id(1)).pod.exited.is_none());
+        node.journal.refuse(None);
+        let _ = node.until(|| !view(&engine, pod_id(1)).ready);
+        assert!(!view(&engine, pod_id(1)).ready, "a dead sandbox is ready");
+        nothing_wrong(&node, &engine);
+    }
+}
+
 /// An end that no record can hold: the step has failed, and is undone.
 #[test]
 fn an_answer_too_large_for_a_record_is_a_failed_step() {

@@ -110,7 +110,8 @@ impl Drop for Asking {
 }
 
 async fn ask(networks: &Networks, loaded: &Loaded) -> Condition {
-    let default = match networks.default_network(loaded) {
+    // Of pods that name no handler, as those do that every node must be able to run.
+    let default = match networks.default_network("", loaded) {
         Ok(default) => default,
         Err(error) => return without_configuration(&error),
     };

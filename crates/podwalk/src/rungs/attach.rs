@@ -90,12 +90,9 @@ impl Host {
 
     /// A sandbox may have taken the addresses away, and plugins read them off the interface to find
     /// their rules (bridge with `ipMasq`): then DEL would succeed and leave those. It runs even if
-    /// they cannot be given back.
+    /// they cannot be given back. Whose sandbox it was is not asked: it is gone by now, and the
+    /// handler that is configured today may be another.
     async fn give_back(&self, pod: &Pod, planned: &PlannedAttachment, netns: &Path, result: &[u8]) {
-        let runtime = self.handlers.of(pod);
-        if !runtime.is_ok_and(|runtime| runtime.handler().consumes_network) {
-            return;
-        }
         let Ok(result) = ParsedResult::parse(result, SpecVersion::NEWEST) else {
             return;
         };
