@@ -165,3 +165,25 @@ async fn a_directory_that_appears_vanishes_and_is_replaced_is_followed() {
     std::fs::write(net_d.join("10.conflist"), list("three")).unwrap();
     told(&mut watch, |loaded| names(loaded) == ["three"]).await;
 }
+
+/// The watcher drops its watch of what is moved, and it is the same directory when it is back.
+#[tokio::test]
+async fn a_directory_that_was_away_for_a_moment_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (net_d, away) = (
+        directory.path().join("net.d"),
+        directory.path().join("away"),
+    );
+    let write = |file: &str, name: &str| std::fs::write(net_d.join(file), list(name)).unwrap();
+    std::fs::create_dir(&net_d).unwrap();
+    write("10.conflist", "one");
+    let mut watch = ConfigDir::new(&net_d).watch().unwrap();
+    told(&mut watch, |loaded| names(loaded) == ["one"]).await;
+    std::fs::rename(&net_d, &away).unwrap();
+    std::fs::rename(&away, &net_d).unwrap();
+    // More often than the move itself is told of.
+    for count in 2..20 {
+        write(&format!("{count}0.conflist"), &format!("n{count}"));
+        told(&mut watch, |loaded| loaded.networks.len() == count).await;
+    }
+}

@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
@@ -39,7 +39,6 @@ pub enum WatchError {
 pub struct ConfigWatch {
     directory: ConfigDir,
     armed: Armed,
-    changed: Arc<Notify>,
     /// A change has been noticed and not been read yet: a call that is dropped in between must
     /// not swallow it.
     unread: bool,
@@ -52,26 +51,21 @@ impl ConfigDir {
     /// # Errors
     /// [`WatchError::Watch`] when the kernel gives no watch.
     pub fn watch(&self) -> Result<ConfigWatch, WatchError> {
-        let changed = Arc::new(Notify::new());
-        let bell = Arc::clone(&changed);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error may stand for lost events, so it rings too.
-            if event.map_or(true, |event| is_change(event.kind)) {
-                bell.notify_one();
-            }
-        });
+        let changes = Arc::new(Changes::default());
+        let told = Arc::clone(&changes);
+        let watcher = notify::recommended_watcher(move |event| told.take(event));
         let mut armed = Armed {
             watcher: watcher.map_err(|source| WatchError::Watch {
                 path: self.path.clone(),
                 source,
             })?,
             watched: HashMap::new(),
+            changes,
         };
         armed.arm(&self.path)?;
         Ok(ConfigWatch {
             directory: self.clone(),
             armed,
-            changed,
             unread: true,
             last: None,
         })
@@ -88,7 +82,7 @@ impl ConfigWatch {
     pub async fn next(&mut self) -> Result<Arc<Loaded>, WatchError> {
         loop {
             if !self.unread {
-                self.changed.notified().await;
+                self.armed.changes.bell.notified().await;
                 self.unread = true;
             }
             let loaded = self.read().await?;
@@ -111,6 +105,34 @@ impl ConfigWatch {
     }
 }
 
+/// What the watcher tells, from a thread of its own.
+#[derive(Default)]
+struct Changes {
+    bell: Notify,
+    /// Paths that were removed or renamed: the watcher has dropped its watches there, whatever is
+    /// there by now.
+    gone: Mutex<Vec<PathBuf>>,
+}
+
+impl Changes {
+    fn take(&self, event: notify::Result<notify::Event>) {
+        // An error may stand for lost events, so it rings too.
+        let Ok(event) = event else {
+            return self.bell.notify_one();
+        };
+        if let EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) = event.kind {
+            self.gone().extend(event.paths);
+        }
+        if is_change(event.kind) {
+            self.bell.notify_one();
+        }
+    }
+
+    fn gone(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Reading is no change; our own reading must not ring.
 fn is_change(kind: EventKind) -> bool {
     match kind {
@@ -124,12 +146,14 @@ struct Armed {
     watcher: RecommendedWatcher,
     /// Each watched path with its device and inode: a path that was replaced needs a new watch.
     watched: HashMap<PathBuf, (u64, u64)>,
+    changes: Arc<Changes>,
 }
 
 impl Armed {
     /// Watches what must be watched now. It looks again until nothing appears meanwhile.
     fn arm(&mut self, directory: &Path) -> Result<(), WatchError> {
         loop {
+            self.forget_gone();
             let wanted = wanted(directory);
             if wanted == self.watched {
                 return Ok(());
@@ -139,6 +163,14 @@ impl Armed {
                 self.add(path, identity)?;
             }
         }
+    }
+
+    /// A file's numbers may be another's later, and a directory may go and come back: neither is
+    /// watched any more, although it looks the same.
+    fn forget_gone(&mut self) {
+        let gone = std::mem::take(&mut *self.changes.gone());
+        let is_gone = |path: &Path| gone.iter().any(|gone| path.starts_with(gone));
+        self.watched.retain(|path, _| !is_gone(path));
     }
 
     fn drop_stale(&mut self, wanted: &HashMap<PathBuf, (u64, u64)>) {
