@@ -443,6 +443,7 @@ impl Engine {
     /// on.
     pub async fn shutdown(&self) {
         self.inner.closing.store(true, Ordering::SeqCst);
+        tracing::info!("ending: no new effect is begun, pods run on");
         let slots = self.inner.pods().slots();
         let mut ends = Vec::new();
         for slot in slots {

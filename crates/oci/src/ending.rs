@@ -44,9 +44,12 @@ impl Ending<'_> {
     /// cgroup ends this.
     pub(crate) async fn members(&self, cgroup: &CgroupsPath, end: Instant) -> Result<(), OciError> {
         let cgroups = self.cgroups()?;
-        loop {
+        let listed = || {
             let members = cgroups.members(cgroup);
-            let members = members.map_err(cgroup_failed("read", self.target))?;
+            members.map_err(cgroup_failed("read", self.target))
+        };
+        loop {
+            let members = listed()?;
             let Some(first) = members.first().copied() else {
                 return Ok(());
             };
@@ -56,7 +59,10 @@ impl Ending<'_> {
             for pid in members {
                 let watch = ProcessWatch::of(pid);
                 let watch = watch.map_err(failed("watch", &self.target.id, pid))?;
-                self.process(watch, end).await?;
+                // It may have ended before it was held, and its pid be another's.
+                if listed()?.contains(&pid) {
+                    self.process(watch, end).await?;
+                }
             }
             sleep(AGAIN).await;
         }

@@ -385,7 +385,6 @@ async fn answer(config: &Config, listener: UnixListener, node: Node) -> anyhow::
         }
     }
     notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!("ending: no new effect is begun, pods run on");
     tokio::select! {
         () = node.close(Duration::from_secs(config.shutdown_seconds)) => {}
         _ = terminate.recv() => tracing::warn!("told twice: ending at once"),

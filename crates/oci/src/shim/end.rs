@@ -30,8 +30,11 @@ impl ShimRuntime {
         let mut named = None;
         match self.session(target).await {
             Ok(Some(session)) => {
-                // Whom the shim names is asked before it forgets, and not relied on.
-                named = session.state().await.ok().flatten().map(|(_, pid)| pid);
+                // Whom the shim names is asked before it forgets, and not relied on. It is held
+                // before the shim reaps it, and its pid may be another's.
+                let pid = session.state().await.ok().flatten().map(|(_, pid)| pid);
+                named =
+                    pid.map(|pid| ProcessWatch::of(pid).map_err(failed("watch", &target.id, pid)));
                 if let Err(error) = session.kill(patience).await {
                     tracing::debug!(sandbox = %target.id, %error, "it is killed without its shim");
                 }
@@ -42,10 +45,8 @@ impl ShimRuntime {
             }
         }
         let end = Instant::now() + patience;
-        if let Some(pid) = named {
-            let watch = ProcessWatch::of(pid).map_err(failed("watch", &target.id, pid))?;
-            self.ending(target).process(watch, end).await?;
-        }
+        let watch = named.transpose()?.flatten();
+        self.ending(target).process(watch, end).await?;
         self.end_sandbox(target, end).await?;
         point::reached("shim.killed");
         Ok(())

@@ -27,10 +27,18 @@ pub(super) struct Reporter {
     known: watch::Sender<Known>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Known {
     last: Option<Report>,
-    asking: bool,
+    /// The configuration whose plugins are being asked.
+    asking: Option<Arc<Loaded>>,
+}
+
+impl Known {
+    fn is_asking(&self, loaded: &Arc<Loaded>) -> bool {
+        let asking = self.asking.as_ref();
+        asking.is_some_and(|asking| Arc::ptr_eq(asking, loaded))
+    }
 }
 
 #[derive(Clone)]
@@ -63,7 +71,7 @@ impl Reporter {
         while !self.is_fresh() {
             self.ask();
             // It does not fail: the sender is this reporter's own.
-            let _ = heard.wait_for(|known| !known.asking).await;
+            let _ = heard.wait_for(|known| known.asking.is_none()).await;
         }
     }
 
@@ -77,35 +85,57 @@ impl Reporter {
         Arc::ptr_eq(&last.loaded, &self.networks.loaded()).then_some(last)
     }
 
-    /// Begins to ask, unless somebody does.
+    /// Begins to ask, unless somebody does. Who asks about a configuration that was replaced is not
+    /// waited for, since its plugins may hang.
     fn ask(&self) {
-        let begins = self
-            .known
-            .send_if_modified(|known| !std::mem::replace(&mut known.asking, true));
+        let loaded = self.networks.loaded();
+        let begins = self.known.send_if_modified(|known| {
+            let begins = !known.is_asking(&loaded);
+            if begins {
+                known.asking = Some(loaded.clone());
+            }
+            begins
+        });
         if !begins {
             return;
         }
-        let (networks, asking) = (self.networks.clone(), Asking(self.known.clone()));
+        let (networks, asking) = (self.networks.clone(), Asking(self.known.clone(), loaded));
         tokio::spawn(async move {
-            let loaded = networks.loaded();
-            let condition = ask(&networks, &loaded).await;
-            asking.0.send_modify(|known| {
-                known.last = Some(Report {
-                    at: Instant::now(),
-                    loaded,
-                    condition,
-                });
-            });
+            let condition = ask(&networks, &asking.1).await;
+            asking.tell(condition);
         });
     }
 }
 
-/// Somebody asks, until this is dropped, however that comes.
-struct Asking(watch::Sender<Known>);
+/// Somebody asks about a configuration, until this is dropped, however that comes.
+struct Asking(watch::Sender<Known>, Arc<Loaded>);
+
+impl Asking {
+    fn tell(&self, condition: Condition) {
+        let report = Report {
+            at: Instant::now(),
+            loaded: self.1.clone(),
+            condition,
+        };
+        self.0.send_if_modified(|known| {
+            let counts = known.is_asking(&self.1);
+            if counts {
+                known.last = Some(report);
+            }
+            counts
+        });
+    }
+}
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.0.send_modify(|known| known.asking = false);
+        self.0.send_if_modified(|known| {
+            let was_asking = known.is_asking(&self.1);
+            if was_asking {
+                known.asking = None;
+            }
+            was_asking
+        });
     }
 }
 

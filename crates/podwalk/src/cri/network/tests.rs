@@ -1,5 +1,6 @@
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
 use podwalk_cni::{ConfigDir, Runtime, RuntimeOptions};
@@ -21,33 +22,56 @@ fn plugin(directory: &Path, name: &str, script: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// Networks whose plugin reads the gate and then fails, and a configuration whose plugin is ready.
+fn gated(plugins: &Path) -> (Arc<Networks>, PathBuf, Arc<Loaded>) {
+    let gate = plugins.join("gate");
+    nix::unistd::mkfifo(&gate, Mode::S_IRWXU).unwrap();
+    plugin(plugins, "old", "read -r _ < \"${0%/*}/gate\"\nexit 1");
+    plugin(plugins, "new", "exit 0");
+    let runtime = Runtime::new(RuntimeOptions::new(vec![plugins.to_owned()]));
+    let directories = [conflist_of("old"), conflist_of("new")];
+    let [old, new] = directories
+        .each_ref()
+        .map(|of| ConfigDir::new(of.path()).load());
+    let networks = Networks::new(runtime, old, directories[0].path().to_owned());
+    (Arc::new(networks), gate, Arc::new(new))
+}
+
+/// The gate, which opens when the plugin of the old configuration reads it.
+async fn opened(gate: PathBuf) -> File {
+    let open = tokio::task::spawn_blocking(|| File::options().write(true).open(gate));
+    open.await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn an_answer_about_a_configuration_that_was_replaced_meanwhile_does_not_count() {
     let plugins = tempfile::tempdir().unwrap();
-    let gate = plugins.path().join("gate");
-    nix::unistd::mkfifo(&gate, Mode::S_IRWXU).unwrap();
-    plugin(
-        plugins.path(),
-        "old",
-        "read -r _ < \"${0%/*}/gate\"\nexit 1",
-    );
-    plugin(plugins.path(), "new", "exit 0");
-    let runtime = Runtime::new(RuntimeOptions::new(vec![plugins.path().to_owned()]));
-    let (old, new) = (conflist_of("old"), conflist_of("new"));
-    let load = |of: &tempfile::TempDir| ConfigDir::new(of.path()).load();
-    let networks = Networks::new(runtime, load(&old), old.path().to_owned());
-    let networks = Arc::new(networks);
+    let (networks, gate, new) = gated(plugins.path());
     let reporter = Arc::new(Reporter::new(networks.clone()));
 
     let asked = reporter.clone();
     let asked = tokio::spawn(async move { asked.answered().await });
-    // It opens when the plugin of the old configuration reads it.
-    let gate = tokio::task::spawn_blocking(|| std::fs::OpenOptions::new().write(true).open(gate));
-    let gate = gate.await.unwrap().unwrap();
-    networks.replace(Arc::new(load(&new)));
+    let gate = opened(gate).await;
+    networks.replace(new);
     assert!(reporter.last().is_none());
     drop(gate);
     asked.await.unwrap();
     let last = reporter.last().unwrap().condition;
     assert!(last.holds, "{last:?}");
+}
+
+#[tokio::test]
+async fn a_plugin_that_hangs_is_not_waited_for_when_its_configuration_was_replaced() {
+    let plugins = tempfile::tempdir().unwrap();
+    let (networks, gate, new) = gated(plugins.path());
+    let reporter = Arc::new(Reporter::new(networks.clone()));
+    let asked = reporter.clone();
+    let asked = tokio::spawn(async move { asked.answered().await });
+    let gate = opened(gate).await;
+    networks.replace(new);
+    reporter.answered().await;
+    let last = reporter.last().unwrap();
+    assert!(last.condition.holds, "{:?}", last.condition);
+    asked.await.unwrap();
+    drop(gate);
 }
