@@ -212,7 +212,7 @@ fn is_plain(schedule: &Schedule) -> bool {
         && policy.resume
         // Each death may cost one attempt.
         && policy.attempts as usize > schedule.deaths.len()
-        && !calls.any(|call| *call == Call::Die)
+        && !calls.any(|call| matches!(call, Call::Die | Call::Fill))
         && !modes.any(|mode| matches!(mode, Mode::GuestOf(_)))
 }
 

@@ -17,13 +17,13 @@ use std::time::Duration;
 use podwalk_engine::clock::Clock;
 use podwalk_engine::engine::{Engine, EngineError};
 use podwalk_engine::id::PodId;
-use podwalk_engine::ports::Durability;
+use podwalk_engine::ports::{Durability, JournalError};
 use podwalk_engine::recovery::RecoveryPlan;
 
 use crate::sim::audience::Audience;
 use crate::sim::claims::{Answered, Claims};
 use crate::sim::schedule::{Call, Client, Mode, Request, Schedule};
-use crate::sim::{Asked, Crash, Ended, Node, Point, World, oracle};
+use crate::sim::{Asked, Crash, Ended, Node, Point, Refusal, World, oracle};
 
 /// How long a walk may take that nobody waits for: longer than all deadlines of
 /// a pod together.
@@ -64,6 +64,8 @@ impl World {
             run.died_at.extend(node.points.crashed_at());
             run.unsynced = node.journal.unsynced();
             node.crash(death.crash);
+            // A daemon may not begin on a full disk; it is tried until it does.
+            node.journal.refuse(None);
             match death.crash {
                 Crash::Power { .. } => claims.note_reboot(),
                 Crash::Kill { .. } => claims.note_unfinished(&node),
@@ -211,6 +213,7 @@ impl Caller {
             Call::Stop | Call::Remove => self.end(index, call).await,
             Call::Die => self.die(index).await,
             Call::Pause => self.node.clock.sleep(PATIENCE).await,
+            Call::Fill => self.node.journal.refuse(Some(full())),
         }
     }
 
@@ -279,9 +282,20 @@ impl Caller {
     }
 }
 
+/// More than once, so that a second try meets it, too.
+fn full() -> Refusal {
+    let detail = "no space left on device".to_owned();
+    Refusal {
+        after: 0,
+        times: Some(3),
+        error: JournalError::Full { detail },
+    }
+}
+
 fn judge(node: &Node, engine: &Engine, claims: &Claims, mut audience: Audience) -> Vec<String> {
-    // Requests whose moment never came are off.
+    // Requests whose moment never came are off, and there is space again.
     node.arm(None);
+    node.journal.refuse(None);
     // Walks go on when nobody waits for them any more.
     settle(node, || oracle::stalled(engine).is_empty());
     // What outlived the daemon has had its time now.

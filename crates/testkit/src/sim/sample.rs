@@ -69,7 +69,7 @@ impl World {
                     life: usize::try_from(life).unwrap_or(0),
                     point: 1 + draw.below(run.points),
                     client: draw.index(schedule.clients.len()),
-                    call: draw.of([Call::Start, Call::Stop, Call::Remove, Call::Die]),
+                    call: draw.of([Call::Start, Call::Stop, Call::Remove, Call::Die, Call::Fill]),
                 };
                 schedule.requests.push(request);
                 run = survey.count(self, &schedule);
@@ -113,7 +113,7 @@ fn setup(draw: &mut Draw) -> Setup {
 }
 
 fn client(draw: &mut Draw, index: usize) -> Client {
-    use Call::{Die, Pause, Remove, Start, Stop};
+    use Call::{Die, Fill, Pause, Remove, Start, Stop};
     let guest = match index {
         0 => Mode::Alone,
         _ => Mode::GuestOf(draw.index(index)),
@@ -128,6 +128,8 @@ fn client(draw: &mut Draw, index: usize) -> Client {
         &[Start, Die, Start],
         &[Start, Die, Stop, Remove],
         &[Start, Pause, Stop, Remove],
+        &[Start, Fill, Die, Start],
+        &[Fill, Start, Fill, Stop, Fill, Remove],
     ]);
     Client {
         mode: draw.of([

@@ -61,6 +61,8 @@ pub enum Call {
     Die,
     /// No call: ten minutes pass, and what was written to disk is there to stay.
     Pause,
+    /// No call: the disk is full, and the journal refuses what comes next, three times.
+    Fill,
 }
 
 /// A call at a given moment, whatever else is under way.
