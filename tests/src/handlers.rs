@@ -41,7 +41,22 @@ pub const SCRIPTED_SHIM: Handler = Handler {
     configuration: scripted_shim,
 };
 
-/// All of them.
+/// A shim whose sandbox service makes nothing, as that of containerd's for runc, which is found out
+/// at each start.
+pub const PAUSING_SHIM: Handler = Handler {
+    name: "pausing",
+    own_stack: false,
+    configuration: pausing_shim,
+};
+
+/// A shim that makes its sandboxes by the sandbox service.
+pub const SANDBOX_SHIM: Handler = Handler {
+    name: "sandboxes",
+    own_stack: false,
+    configuration: sandbox_shim,
+};
+
+/// All of them, one for each kind.
 pub const ALL: [Handler; 5] = [CRUN, RUNC, RUNSC, SHIM_RUNC, SCRIPTED_SHIM];
 
 impl Handler {
@@ -101,6 +116,24 @@ fn scripted_shim() -> Result<String> {
     };
     let (_, configuration) = scripted(SCRIPTED_SHIM.name, &script)?;
     Ok(configuration + "vm = true\n")
+}
+
+fn pausing_shim() -> Result<String> {
+    let script = Script {
+        pause_service: true,
+        ..Script::new()
+    };
+    let (_, configuration) = scripted(PAUSING_SHIM.name, &script)?;
+    Ok(configuration + "vm = true\napi = 'auto'\n")
+}
+
+fn sandbox_shim() -> Result<String> {
+    let script = Script {
+        sandbox_api: true,
+        ..Script::new()
+    };
+    let (_, configuration) = scripted(SANDBOX_SHIM.name, &script)?;
+    Ok(configuration + "vm = true\napi = 'sandbox'\n")
 }
 
 /// Puts a scripted shim into this node, under a name; and the configuration of a handler of that

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use podwalk::config;
 use podwalk_tests::daemon::Config;
 use podwalk_tests::node::{self, Layout};
@@ -35,19 +35,42 @@ fn the_sample_configuration_shows_every_key_with_its_default() -> Result<()> {
     Ok(())
 }
 
+/// The blocks of handlers in the sample's comments, as they are without the comment's signs.
+fn handlers_in_comments(text: &str) -> String {
+    let lines = text.lines().skip_while(|line| !is_handler(line));
+    let mut shown = Vec::new();
+    let mut inside = false;
+    for line in lines.take_while(|line| *line != "[recovery]") {
+        inside = is_handler(line) || (inside && line.starts_with("# ") && line.contains(" = "));
+        if inside {
+            shown.push(line.trim_start_matches("# "));
+        }
+    }
+    shown.join("\n")
+}
+
+fn is_handler(line: &str) -> bool {
+    line.starts_with("# [runtime.handlers.")
+}
+
 #[test]
-fn the_handler_in_the_sample_s_comment_is_valid_too() -> Result<()> {
+fn the_handlers_in_the_sample_s_comments_are_valid_and_show_every_key() -> Result<()> {
     let text = fs::read_to_string(packaged("config.toml"))?;
-    let (_, handler) = text
-        .split_once("# [runtime.handlers.crun]")
-        .context("the sample shows no handler")?;
-    let shown = handler
-        .lines()
-        .map_while(|line| line.strip_prefix("# ").or(line.is_empty().then_some("")));
-    let lines: Vec<&str> = shown.collect();
-    let handler = format!("[runtime.handlers.crun]\n{}", lines.join("\n"));
-    let parsed = config::Config::parse(&handler)?;
-    ensure!(parsed.runtime.handlers.contains_key("crun"));
+    let handlers = handlers_in_comments(&text);
+    let parsed = config::Config::parse(&handlers)?;
+    let names: Vec<&str> = parsed.runtime.handlers.keys().map(String::as_str).collect();
+    ensure!(names == ["crun", "kata", "shim-runc"], "{handlers}");
+    ensure!(!parsed.runtime.handlers["kata"].annotations.is_empty());
+    let default = format!("{:?}", config::Handler::default());
+    let keys = default
+        .split([' ', '{', ','])
+        .filter_map(|word| word.strip_suffix(':'));
+    for key in keys.filter(|key| *key != "networks") {
+        let is_shown = handlers
+            .lines()
+            .any(|line| line.starts_with(&format!("{key} = ")));
+        ensure!(is_shown, "the sample's handlers do not show {key}");
+    }
     Ok(())
 }
 

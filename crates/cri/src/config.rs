@@ -66,7 +66,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub struct PodSandboxConfig {
     /// Who the pod is.
     pub metadata: PodSandboxMetadata,
-    /// The host name; empty for the pod's name, and in the host's network for the host's.
+    /// The host name; empty for the pod's name. In the host's network it is the host's, and must be
+    /// empty here.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hostname: String,
     /// Where the logs of the pod's containers go.

@@ -13,6 +13,10 @@ use podwalk_engine::step::NetworkMode;
 
 use crate::config::{self, ConfigError, Enumeration};
 
+mod pod;
+
+pub use pod::{encoded, pod_sandbox_config};
+
 impl TryFrom<v1::PodSandboxConfig> for config::PodSandboxConfig {
     type Error = ConfigError;
 

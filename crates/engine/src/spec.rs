@@ -26,8 +26,8 @@ pub struct PodSpec {
     pub network: NetworkMode,
     /// The runtime handler; empty for the default.
     pub runtime_handler: String,
-    /// The host name in the sandbox; empty for one that follows from the name, and in the host's
-    /// network for the host's.
+    /// The host name in the sandbox; empty for one that follows from the name. In the host's network
+    /// it is the host's, and must be empty here.
     pub hostname: String,
     /// Where the logs of the pod's containers go.
     pub log_directory: String,

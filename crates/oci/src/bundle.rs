@@ -1,5 +1,6 @@
 //! The bundle: the directory from which a runtime makes a sandbox.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -88,6 +89,8 @@ pub struct Bundle {
     cgroup: CgroupsPath,
     netns: Option<PathBuf>,
     user_namespace: Option<PathBuf>,
+    annotations: BTreeMap<String, String>,
+    pod_sandbox_config: Vec<u8>,
 }
 
 impl Bundle {
@@ -132,6 +135,8 @@ impl Bundle {
             cgroup: config.cgroups_path()?,
             netns: config.netns.clone(),
             user_namespace: config.user_namespace.clone().and_then(|user| user.path),
+            annotations: config.told_annotations(),
+            pod_sandbox_config: config.pod_sandbox_config.clone(),
         })
     }
 
@@ -184,6 +189,17 @@ impl Bundle {
     /// The user namespace that it names by a path.
     pub fn user_namespace(&self) -> Option<&Path> {
         self.user_namespace.as_deref()
+    }
+
+    /// The annotations in its `config.json`.
+    pub(crate) fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.annotations
+    }
+
+    /// See [`SandboxConfig::pod_sandbox_config`]. It is not on disk: a bundle that was cut short is
+    /// written anew.
+    pub(crate) fn pod_sandbox_config(&self) -> &[u8] {
+        &self.pod_sandbox_config
     }
 
     /// Where the runtime writes the pid.

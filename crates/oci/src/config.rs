@@ -48,6 +48,11 @@ pub struct SandboxConfig {
     pub user_annotations: BTreeMap<String, String>,
     /// Which of the user's annotations the runtime may see: keys, or prefixes that end in `*`.
     pub passed_annotations: Vec<String>,
+    /// The pod as its client asked for it, an encoded `runtime.v1.PodSandboxConfig` (CRI v1). A shim
+    /// that is asked by the sandbox service reads it in place of `config.json`, so it says the same
+    /// as the fields beside it: the host name, and [`told_annotations`](Self::told_annotations).
+    /// Nobody else sees it.
+    pub pod_sandbox_config: Vec<u8>,
     /// Whose processes it sees.
     pub pid: NamespaceScope,
     /// Whose System V IPC objects and message queues it sees.
@@ -97,6 +102,7 @@ impl SandboxConfig {
             annotations: BTreeMap::new(),
             user_annotations: BTreeMap::new(),
             passed_annotations: Vec::new(),
+            pod_sandbox_config: Vec::new(),
             pid: NamespaceScope::Pod,
             ipc: NamespaceScope::Pod,
             user_namespace: None,
@@ -133,6 +139,25 @@ impl SandboxConfig {
             process: None,
             shim_address: None,
         })
+    }
+
+    /// The annotations that the runtime sees: ours, and of the user's those that may pass.
+    pub fn told_annotations(&self) -> BTreeMap<String, String> {
+        let may_pass = |key: &str| {
+            let mut patterns = self.passed_annotations.iter();
+            patterns.any(|passed| match passed.strip_suffix('*') {
+                Some(prefix) => key.starts_with(prefix),
+                None => key == passed,
+            })
+        };
+        let passed = self
+            .user_annotations
+            .iter()
+            .filter(|(key, _)| may_pass(key));
+        // Ours come last, so that a user's never wins.
+        let all = passed.chain(&self.annotations);
+        all.map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     /// The user of its process.

@@ -191,6 +191,20 @@ pub enum OciError {
         /// What it said, or how the connection ended.
         why: String,
     },
+    /// A shim makes no sandboxes by the sandbox service, by which the handler asks for them. It has
+    /// made none.
+    #[error(
+        "the shim of sandbox {id} at {address} makes no sandbox by the sandbox service: {why}; \
+         set the handler's api to \"task\""
+    )]
+    NoSandboxService {
+        /// The sandbox.
+        id: String,
+        /// Where the shim listens.
+        address: String,
+        /// How that showed.
+        why: String,
+    },
     /// A shim did not answer in time; what it did is unknown.
     #[error(
         "the shim of sandbox {id} at {address} did not answer {call} within {after:.1?}; \

@@ -9,7 +9,8 @@
 //!    it.
 //! 3. Connect tells the shim's pid. The record in the bundle is written, and the shim moved into a
 //!    cgroup of its own: from now on it outlives the effect.
-//! 4. Create and Start, by the task service or the sandbox service.
+//! 4. Create and Start, by the task service or the sandbox service. Which one is asked is in the
+//!    record before.
 //!
 //! The end is the reverse, and each part of it may fail: the shim is asked to kill, to wait, to
 //! delete and to shut down; then it is killed with all that it started, and seen gone, so that
@@ -34,13 +35,12 @@ use crate::error::{OciError, Verb};
 use crate::handler::Handler;
 use crate::id::SandboxId;
 use crate::point;
-use crate::process::{ProcessIdentity, ProcessWatch};
-use crate::runtime::{
-    PARENT_IN_USE, Sandbox, Version, failed, file_failed, refuse_plain_file, see_pause,
-};
+use crate::process::ProcessIdentity;
+use crate::runtime::{Sandbox, Version, file_failed, refuse_plain_file};
 use crate::target::Target;
 
 mod answer;
+mod begin;
 mod client;
 mod end;
 mod events;
@@ -52,12 +52,11 @@ mod record;
 mod session;
 mod settings;
 
-use answer::Bootstrap;
 use client::Client;
 use events::Events;
 use logs::Logs;
 use record::Record;
-use session::{Session, State};
+use session::Session;
 pub use settings::{ShimApi, ShimOptions, ShimSettings};
 
 /// A handler whose program is a shim, at work. Clones share its listener of events and the readers
@@ -130,6 +129,9 @@ impl ShimRuntime {
         let (mut session, mut record) = self.take_hold(&binary, bundle, &bootstrap).await?;
         point::reached("shim.moved");
         record.asked = true;
+        // Whom to ask for it after a crash is written down before it may be there.
+        session.sandbox_api = self.settings.api != ShimApi::Task;
+        record.sandbox_api = session.sandbox_api;
         self.note(bundle, &record)?;
         // The program's `start` and Create have one deadline together.
         let left = &mut session.deadlines.create;
@@ -261,115 +263,6 @@ impl ShimRuntime {
             "listen for events on",
             self.events.socket(),
             id,
-        ))
-    }
-
-    /// Learns the shim's pid, writes it down, and moves it out of the effect.
-    async fn take_hold(
-        &self,
-        binary: &Path,
-        bundle: &Bundle,
-        bootstrap: &Bootstrap,
-    ) -> Result<(Session, Record), OciError> {
-        let id = bundle.id();
-        let refused = |why: String| OciError::Answer {
-            binary: binary.to_owned(),
-            verb: Verb::Start,
-            id: id.to_string(),
-            why,
-        };
-        let session = self.open(id, &bootstrap.address, bootstrap.task_v3, false);
-        let session = session
-            .await?
-            .ok_or_else(|| refused(format!("nobody listens on {}", bootstrap.address)))?;
-        let pid = session.connect().await?;
-        point::reached("shim.connected");
-        // It will be moved and killed: it must not be anybody's.
-        if !place::is_marked(pid, id) {
-            return Err(refused(format!(
-                "its pid {pid} is not that of a shim of ours"
-            )));
-        }
-        let watch = ProcessWatch::of(pid).map_err(failed("watch", id, pid))?;
-        let process = watch.map(|watch| watch.identity());
-        let process = process.ok_or_else(|| refused("the shim ended at once".to_owned()))?;
-        let record = Record {
-            address: bootstrap.address.clone(),
-            task_v3: session.client.task_v3(),
-            sandbox_api: false,
-            pid: process.pid,
-            start_time: process.start_time,
-            asked: false,
-        };
-        self.note(bundle, &record)?;
-        point::reached("shim.recorded");
-        let making = PARENT_IN_USE.read().await;
-        place::move_out(&bundle.target(), pid)?;
-        drop(making);
-        Ok((session, record))
-    }
-
-    /// Has the sandbox made and started.
-    async fn ask_for_it(
-        &self,
-        session: &mut Session,
-        record: &mut Record,
-        bundle: &Bundle,
-    ) -> Result<ProcessIdentity, OciError> {
-        let id = bundle.id();
-        let options = self.settings.options.message(&self.handler.root);
-        // The runtime makes the sandbox's cgroup.
-        let making = PARENT_IN_USE.read().await;
-        let made = session.create(bundle, self.settings.api, options).await?;
-        drop(making);
-        if session.sandbox_api {
-            record.sandbox_api = true;
-            self.note(bundle, record)?;
-        }
-        point::reached("shim.created");
-        let watch = |pid: u32| {
-            let watch = ProcessWatch::of(pid).map_err(failed("watch", id, pid))?;
-            let gone = || OciError::EndedAtOnce { id: id.to_string() };
-            watch.ok_or_else(gone)
-        };
-        // Held before Start lets it go, where its pid is known: afterwards it may be another's.
-        let held = made.map(watch).transpose()?;
-        let pid = session.start().await?;
-        let held = held.map_or_else(|| watch(pid), Ok)?;
-        Ok(held.identity())
-    }
-
-    /// What a virtual machine's monitor executes says nothing: there the shim is asked.
-    async fn see_it_running(
-        &self,
-        session: &Session,
-        process: ProcessIdentity,
-    ) -> Result<(), OciError> {
-        let (id, pid) = (&session.id, process.pid);
-        let watch = ProcessWatch::open(process).map_err(failed("watch", id, pid))?;
-        let gone = || OciError::EndedAtOnce { id: id.to_string() };
-        let watch = watch.ok_or_else(gone)?;
-        if !self.handler.vm {
-            return see_pause(id, &watch, Instant::now() + self.handler.deadlines.start).await;
-        }
-        match session.state().await? {
-            Some((State::Running, _)) if watch.is_alive().map_err(failed("watch", id, pid))? => {
-                Ok(())
-            }
-            Some((State::Created, _)) => Err(OciError::NeverRan {
-                id: id.to_string(),
-                pid,
-            }),
-            _ => Err(gone()),
-        }
-    }
-
-    fn note(&self, bundle: &Bundle, record: &Record) -> Result<(), OciError> {
-        let written = record.write(bundle.dir());
-        written.map_err(file_failed(
-            "write the shim's record into",
-            bundle.dir(),
-            bundle.id(),
         ))
     }
 

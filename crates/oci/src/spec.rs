@@ -86,7 +86,7 @@ pub fn spec(config: &SandboxConfig, facts: &HostFacts, bundle: &Path) -> Result<
         .set_mounts(Some(mounts(config, bundle)))
         .set_process(Some(process(config, facts)))
         .set_hostname(config.hostname.clone())
-        .set_annotations(Some(annotations(config)))
+        .set_annotations(Some(config.told_annotations().into_iter().collect()))
         .set_linux(Some(linux(config, facts)?));
     Ok(spec)
 }
@@ -212,26 +212,6 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount
         .set_source(Some(PathBuf::from(source)))
         .set_options(Some(options.iter().map(ToString::to_string).collect()));
     mount
-}
-
-fn annotations(config: &SandboxConfig) -> HashMap<String, String> {
-    let may_pass = |key: &str| {
-        config
-            .passed_annotations
-            .iter()
-            .any(|passed| match passed.strip_suffix('*') {
-                Some(prefix) => key.starts_with(prefix),
-                None => key == passed,
-            })
-    };
-    let passed = config
-        .user_annotations
-        .iter()
-        .filter(|(key, _)| may_pass(key));
-    // Ours come last, so that a user's never wins.
-    let all = passed.chain(&config.annotations);
-    all.map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
 }
 
 fn linux(config: &SandboxConfig, facts: &HostFacts) -> Result<Linux, ConfigError> {

@@ -134,6 +134,9 @@ pub struct Handler {
     pub cgroup_parent: Option<String>,
     /// What pods get that ask for the runtime's default seccomp profile.
     pub seccomp: DefaultSeccomp,
+    /// Which of a pod's own annotations the runtime sees: names, or beginnings with a `*` behind
+    /// them, such as `io.katacontainers.*`.
+    pub annotations: Vec<String>,
     /// Networks by name, for the pods of this handler: this goes before what
     /// is said under `cni.networks`.
     pub networks: BTreeMap<String, Network>,

@@ -9,6 +9,8 @@
 //! 3. Create starts the "machine": a sleeper in the sandbox's network namespace and cgroup, whose
 //!    pid is answered. It outlives a shim that is killed.
 //! 4. `delete` ends what a dead shim left.
+//!    The sandbox service is as strict as Kata's (`runtime-rs`): it takes no options but an encoded
+//!    `runtime.v1.PodSandboxConfig`. Or it does nothing at all, as that of containerd's shim for runc.
 //! 5. For each call (`start`, `delete`, `Create`, `StartSandbox`, …) the script has a list of
 //!    [`Act`]s. The n-th call gets the n-th, the last one repeats; without any it behaves well.
 //! 6. The test reads the calls by [`Installed::calls`].
@@ -18,12 +20,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use serde::{Deserialize, Serialize};
 
 use crate::scripted_plugin::{BROKEN, beside, read_records, write_script};
 
 mod machine;
 mod program;
+mod sandbox;
 mod serve;
 
 /// How the shim behaves.
@@ -36,6 +40,9 @@ pub struct Script {
     pub task_v3: bool,
     /// Serves the sandbox service besides.
     pub sandbox_api: bool,
+    /// That service does nothing, and says that all went well, without a pid: what
+    /// containerd-shim-runc-v2 serves since 1.7 (its `pauseService`). StopSandbox ends the shim.
+    pub pause_service: bool,
     /// What is done at each call, by its name.
     pub on: BTreeMap<String, Vec<Act>>,
 }
@@ -55,6 +62,8 @@ pub struct Act {
     pub fail: Option<String>,
     /// `start` only: leaves the shim behind, and prints this instead of its address.
     pub print: Option<String>,
+    /// CreateSandbox only: makes the machine, and refuses the options nevertheless.
+    pub make_first: bool,
     /// Start only: the machine ends, and that is told as an event, before the answer.
     pub exit_first: bool,
 }
@@ -82,7 +91,7 @@ impl Script {
 }
 
 /// One call, as the shim saw it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// `start`, `delete`, or a method.
     pub name: String,
@@ -92,8 +101,23 @@ pub struct Call {
     pub id: String,
     /// The type of the options that came with it, if any did.
     pub options: Option<String>,
+    /// The message in them.
+    pub message: Vec<u8>,
+    /// The annotations that came with it.
+    pub annotations: BTreeMap<String, String>,
     /// The arguments, of the program's calls.
     pub arguments: Vec<String>,
+}
+
+impl Call {
+    /// The same, with these options.
+    fn with(self, options: Option<&Any>) -> Self {
+        Self {
+            options: options.map(|any| any.type_url.clone()),
+            message: options.map(|any| any.value.clone()).unwrap_or_default(),
+            ..self
+        }
+    }
 }
 
 /// A shim that has been put into a directory.

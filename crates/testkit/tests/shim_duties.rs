@@ -8,10 +8,12 @@
 
 #[path = "shim_duties/rig.rs"]
 mod rig;
+#[path = "shim_duties/services.rs"]
+mod services;
 
 use std::time::Duration;
 
-use podwalk_oci::{OciError, Probe, ProcessWatch, ShimApi, ShimOptions};
+use podwalk_oci::{OciError, Probe, ProcessWatch, ShimOptions};
 use podwalk_testkit::scripted_shim::{Act, Script};
 use rig::{EFFECT, Rig};
 
@@ -55,62 +57,6 @@ async fn every_answer_and_either_version_of_the_task_service_is_understood() {
         rig.runtime.delete(&target).await.unwrap();
         rig.assert_nothing_left();
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_sandbox_service_is_spoken_where_it_is_asked_for_and_served() {
-    for (api, served, spoken) in [
-        (ShimApi::Task, true, "Create"),
-        (ShimApi::Auto, true, "CreateSandbox"),
-        (ShimApi::Auto, false, "Create"),
-        (ShimApi::Sandbox, true, "CreateSandbox"),
-    ] {
-        let script = Script {
-            sandbox_api: served,
-            ..Script::new()
-        };
-        let Some(rig) = Rig::with(&script, |_, settings| settings.api = api) else {
-            return;
-        };
-        let target = rig.start().await.unwrap();
-        let process = target.process.unwrap();
-        let creates = rig
-            .names()
-            .into_iter()
-            .filter(|name| name.starts_with("Create"));
-        assert_eq!(creates.collect::<Vec<_>>(), [spoken], "{api:?} {served}");
-        // Another life, which has the bundle only.
-        let found = rig.another_life().probe(&rig.derived()).await.unwrap();
-        assert_eq!(found, Probe::Running { process });
-        rig.runtime.kill(&target).await.unwrap();
-        let found = rig.runtime.probe(&rig.derived()).await.unwrap();
-        assert_eq!(found, Probe::Stopped);
-        rig.runtime.delete(&rig.derived()).await.unwrap();
-        rig.assert_nothing_left();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_service_that_is_not_served_is_an_error() {
-    let change = |_: &mut _, settings: &mut podwalk_oci::ShimSettings| {
-        settings.api = ShimApi::Sandbox;
-    };
-    let Some(rig) = Rig::with(&Script::new(), change) else {
-        return;
-    };
-    let error = rig.start().await.unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            OciError::Rpc {
-                call: "CreateSandbox",
-                ..
-            }
-        ),
-        "{error}"
-    );
-    rig.runtime.delete(&rig.derived()).await.unwrap();
-    rig.assert_nothing_left();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::Result;
 use podwalk_testkit::scripted_plugin::{Answer, Script};
 use podwalk_tests::daemon::Config;
-use podwalk_tests::handlers::{CRUN, Handler, RUNC, RUNSC, SCRIPTED_SHIM, SHIM_RUNC};
+use podwalk_tests::handlers::{
+    CRUN, Handler, PAUSING_SHIM, RUNC, RUNSC, SANDBOX_SHIM, SCRIPTED_SHIM, SHIM_RUNC,
+};
 use podwalk_tests::late::{self, Plane};
 use podwalk_tests::node::{self, Layout};
 use podwalk_tests::plugins::{Plugins, write_program};
@@ -45,6 +47,8 @@ tables! {
     sigkill_at_some_points_with_a_shim: V1, walk(SHIM_RUNC, some(1, 3));
     sigkill_at_some_points_with_a_shim_on_v2: V2, walk(SHIM_RUNC, some(3, 6));
     sigkill_at_some_points_with_a_machine_behind_a_shim: V2, walk(SCRIPTED_SHIM, some(0, 5));
+    sigkill_at_some_points_with_a_shim_whose_service_is_found_out: V2, walk(PAUSING_SHIM, some(2, 6));
+    sigkill_at_some_points_with_a_machine_by_the_sandbox_service: V2, walk(SANDBOX_SHIM, some(4, 6));
     sigkill_at_some_points_with_a_late_network_with_crun: V1, late_walk(CRUN, some(0, 3));
     sigkill_at_some_points_with_a_late_network_with_runc: V2, late_walk(RUNC, some(1, 6));
     sigkill_at_some_points_with_a_late_network_of_a_machine: V2, late_walk(SCRIPTED_SHIM, some(2, 6));

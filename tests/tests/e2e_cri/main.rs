@@ -168,6 +168,61 @@ fn scenario_37_what_cannot_be_is_refused_and_unknown_ids_are_gone_already() -> R
     })
 }
 
+/// A host name where the host has one, and the host's namespaces for another kernel's processes.
+#[test]
+fn what_its_network_or_handler_cannot_grant_is_refused_by_field() -> Result<()> {
+    node::run(Layout::V2, || {
+        let (scene, cri) = open()?;
+        let with = |options: v1::NamespaceOption| {
+            let mut config = pod("web", 0);
+            let linux = config.linux.get_or_insert_default();
+            let context = linux.security_context.get_or_insert_default();
+            context.namespace_options = Some(options);
+            config
+        };
+        let node = || v1::NamespaceMode::Node.into();
+        let mut hosts = with(v1::NamespaceOption {
+            network: node(),
+            ..Default::default()
+        });
+        hosts.port_mappings.clear();
+        hosts.hostname = "web".to_owned();
+        refused(
+            cri.run(hosts.clone(), ""),
+            Code::InvalidArgument,
+            &["hostname", "leave it out"],
+        )?;
+        for (options, field) in [
+            (
+                v1::NamespaceOption {
+                    pid: node(),
+                    ..Default::default()
+                },
+                "namespace_options.pid",
+            ),
+            (
+                v1::NamespaceOption {
+                    ipc: node(),
+                    ..Default::default()
+                },
+                "namespace_options.ipc",
+            ),
+        ] {
+            refused(
+                cri.run(with(options), "runsc"),
+                Code::InvalidArgument,
+                &[field, "'runsc'"],
+            )?;
+        }
+        ensure!(scene.client().list(true)?.is_empty(), "refused, and there");
+        hosts.hostname.clear();
+        let id = cri.run(hosts, "")?;
+        cri.stop(&id)?;
+        cri.remove(&id)?;
+        scene.close()
+    })
+}
+
 /// With either of the codes that clients understand for it.
 fn refused_by_name(answer: Result<String, tonic::Status>, name: &str) -> Result<String> {
     let status = answer.err().context("granted")?;

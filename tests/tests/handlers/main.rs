@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 mod configured;
+mod services;
 mod shims;
 mod suite;
 mod virtual_machines;

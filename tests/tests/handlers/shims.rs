@@ -136,49 +136,6 @@ fn a_handler_whose_kind_is_changed_under_a_start_owes_it_too() -> Result<()> {
     })
 }
 
-/// Which service a shim is asked by, and whether that is what it serves.
-const SERVICES: [(&str, &str, bool, &str); 4] = [
-    ("asked", "sandbox", true, "CreateSandbox"),
-    ("both", "auto", true, "CreateSandbox"),
-    ("tasks", "auto", false, "Create"),
-    ("usual", "task", true, "Create"),
-];
-
-#[test]
-fn a_shim_is_asked_by_the_service_that_the_configuration_names() -> Result<()> {
-    node::run(Layout::V2, || {
-        let (mut shims, mut file) = (Vec::new(), String::new());
-        for (name, api, sandbox_api, _) in SERVICES {
-            let script = Script {
-                sandbox_api,
-                ..Script::new()
-            };
-            let (shim, configuration) = scripted(name, &script)?;
-            file += &format!("{configuration}api = '{api}'\nvm = true\n");
-            shims.push(shim);
-        }
-        let mut scene = Scene::open_with(&Config::with_file(file), &[podnet()])?;
-        for (name, ..) in SERVICES {
-            let client = scene.client();
-            client.run(&["--name", name, "--runtime", name])?;
-        }
-        scene = scene.restart(End::Kill)?;
-        let client = scene.client();
-        for ((name, _, _, create), shim) in SERVICES.iter().zip(&shims) {
-            let pod = becomes(&client, name, |pod| pod["ready"] == true)?;
-            scene::agrees_with_outside(&pod)?;
-            client.call(["rm", "-f", name])?.done()?;
-            let names = shim.names()?;
-            let created = names.iter().find(|name| name.starts_with("Create"));
-            ensure!(
-                created.map(String::as_str) == Some(*create),
-                "{name}: {names:?}"
-            );
-        }
-        scene.close()
-    })
-}
-
 /// A shim that does not do its part: the start fails in words that say which, and leaves nothing.
 #[test]
 fn scenario_33_shims_that_are_broken() -> Result<()> {

@@ -155,6 +155,24 @@ fn what_is_asked_for_is_told_back() {
     assert_eq!(spec.runtime_handler, "runc");
 }
 
+/// What is said of a pod to a runtime that reads CRI's message asks for the same pod.
+#[test]
+fn a_pod_said_in_cri_s_words_is_the_same_pod() {
+    for asked in [all(), v1::PodSandboxConfig::default()] {
+        let asked = spec(asked).unwrap();
+        let message = v1::PodSandboxConfig::decode(encoded(&asked).as_slice()).unwrap();
+        assert_eq!(message, pod_sandbox_config(&asked));
+        assert_eq!(spec(message), Ok(asked));
+    }
+}
+
+/// Kata takes each number that is there for the machine's size.
+#[test]
+fn limits_that_nobody_asked_for_are_not_said() {
+    let linux = pod_sandbox_config(&PodSpec::default()).linux.unwrap();
+    assert_eq!((linux.resources, linux.overhead), (None, None));
+}
+
 #[test]
 fn namespaces_are_told_back_in_every_mode() {
     let modes = [

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::spec::{PodSpec, PortMapping};
+use crate::step::NetworkMode;
 
 mod resources;
 mod security;
@@ -59,6 +60,7 @@ impl PodSpec {
         self.check_sysctls()?;
         self.security.check()?;
         self.check_user_namespace()?;
+        self.check_name_in_hosts_network()?;
         resources::SANDBOX.check(&self.resources)?;
         resources::OVERHEAD.check(&self.overhead)
     }
@@ -147,6 +149,18 @@ impl PodSpec {
         )
     }
 
+    /// The host's network comes with the host's UTS namespace, whose name is not a pod's to set.
+    fn check_name_in_hosts_network(&self) -> Result<(), InvalidSpec> {
+        if self.network != NetworkMode::Host || self.hostname.is_empty() {
+            return Ok(());
+        }
+        refuse(
+            "hostname",
+            format!("'{}' for a pod in the host's network", self.hostname),
+            "leave it out: such a pod has the host's name",
+        )
+    }
+
     fn check_paths(&self) -> Result<(), InvalidSpec> {
         for (field, path) in [
             ("log_directory", &self.log_directory),
@@ -210,7 +224,7 @@ impl PodSpec {
                 )?;
             }
         }
-        if !self.ports.is_empty() && self.network != crate::step::NetworkMode::Cni {
+        if !self.ports.is_empty() && self.network != NetworkMode::Cni {
             refuse(
                 "port_mappings",
                 format!("network mode {} has no port mappings", self.network),

@@ -25,6 +25,8 @@ const SANDBOX: &str = "containerd.runtime.sandbox.v1.Sandbox";
 pub(crate) enum CallError {
     /// The shim does not serve this.
     Unimplemented(String),
+    /// The shim does not take a request of this form, and has done nothing of it.
+    Refused(String),
     /// The shim knows nothing of this name.
     NotFound(String),
     /// It refused, or the connection ended.
@@ -36,9 +38,10 @@ pub(crate) enum CallError {
 impl std::fmt::Display for CallError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unimplemented(why) | Self::NotFound(why) | Self::Failed(why) => {
-                formatter.write_str(why)
-            }
+            Self::Unimplemented(why)
+            | Self::Refused(why)
+            | Self::NotFound(why)
+            | Self::Failed(why) => formatter.write_str(why),
             Self::Late(after) => write!(formatter, "no answer within {after:?}"),
         }
     }
@@ -146,6 +149,15 @@ impl Client {
         A::parse_from_bytes(&answer.payload).map_err(|error| failed(&error))
     }
 
+    /// That the sandbox service makes no sandboxes here.
+    pub(crate) fn no_sandbox_service(&self, why: String) -> OciError {
+        OciError::NoSandboxService {
+            id: self.id.to_string(),
+            address: self.address.clone(),
+            why,
+        }
+    }
+
     /// A failed call as an error of this sandbox's.
     pub(crate) fn explain(&self, call: &'static str) -> impl FnOnce(CallError) -> OciError + '_ {
         move |error| explained(&self.id, &self.address, call, error)
@@ -187,6 +199,9 @@ fn told(error: ttrpc::Error, within: Duration) -> CallError {
         Code::INVALID_ARGUMENT if message.ends_with("does not exist") => {
             CallError::Unimplemented(message)
         }
+        Code::INVALID_ARGUMENT => CallError::Refused(message),
+        // What Kata's says, without a code, before it looks at anything else of the request.
+        Code::UNKNOWN if message.contains("unsupported type url") => CallError::Refused(message),
         Code::NOT_FOUND => CallError::NotFound(message),
         Code::DEADLINE_EXCEEDED => CallError::Late(within),
         code => CallError::Failed(format!("{message} ({code:?})")),

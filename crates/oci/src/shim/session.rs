@@ -1,6 +1,5 @@
 //! The life of a sandbox as its shim is asked for it, by the task service or the sandbox service.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use containerd_shim_protos::api::{
@@ -19,13 +18,14 @@ use containerd_shim_protos::sandbox_api::{
 use tokio::time::{Duration, Instant};
 
 use super::client::{CallError, Client};
-use super::settings::ShimApi;
 use crate::bundle::Bundle;
 use crate::error::OciError;
 use crate::handler::Deadlines;
 use crate::id::SandboxId;
 
 const SIGKILL: u32 = 9;
+/// The type of a sandbox's options, by which shims know it.
+const POD_SANDBOX_CONFIG: &str = "runtime.v1.PodSandboxConfig";
 
 /// What a shim says of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,24 +57,12 @@ impl Session {
         Ok(answer.shim_pid)
     }
 
-    /// Makes the sandbox, which waits. The task service tells its pid, the sandbox service does
-    /// not yet.
+    /// Makes the sandbox as a task, which waits; its pid.
     pub(crate) async fn create(
-        &mut self,
+        &self,
         bundle: &Bundle,
-        api: ShimApi,
         options: Option<Any>,
-    ) -> Result<Option<u32>, OciError> {
-        if api != ShimApi::Task {
-            match self.create_sandbox(bundle, options.clone()).await {
-                Err(CallError::Unimplemented(_)) if api == ShimApi::Auto => {}
-                answer => {
-                    answer.map_err(self.client.explain("CreateSandbox"))?;
-                    self.sandbox_api = true;
-                    return Ok(None);
-                }
-            }
-        }
+    ) -> Result<u32, OciError> {
         let request = CreateTaskRequest {
             id: self.id.to_string(),
             bundle: text(bundle.dir()),
@@ -84,17 +72,26 @@ impl Session {
         let within = self.deadlines.create;
         let answer = self.client.task("Create", &request, within).await;
         let answer: CreateTaskResponse = answer.map_err(self.client.explain("Create"))?;
-        Ok(Some(answer.pid))
+        Ok(answer.pid)
     }
 
-    async fn create_sandbox(&self, bundle: &Bundle, options: Option<Any>) -> Result<(), CallError> {
+    /// Makes the sandbox by the sandbox service, which tells no pid yet.
+    ///
+    /// As containerd asks: the options are the pod's configuration as its client gave it, and not
+    /// the runtime's own, which the shim had from `start`. Kata takes all that it knows of the pod
+    /// from there, and nothing from the bundle.
+    pub(crate) async fn create_sandbox(&self, bundle: &Bundle) -> Result<(), CallError> {
+        let options = Any {
+            type_url: POD_SANDBOX_CONFIG.to_owned(),
+            value: bundle.pod_sandbox_config().to_owned(),
+            ..Any::default()
+        };
         let request = CreateSandboxRequest {
             sandbox_id: self.id.to_string(),
             bundle_path: text(bundle.dir()),
-            options: MessageField(options.map(Box::new)),
+            options: MessageField::some(options),
             netns_path: bundle.netns().map(text).unwrap_or_default(),
-            // They stand in the bundle's configuration.
-            annotations: HashMap::new(),
+            annotations: bundle.annotations().clone().into_iter().collect(),
             ..Default::default()
         };
         let within = self.deadlines.create;
@@ -102,7 +99,7 @@ impl Session {
         answer.map(|_: CreateSandboxResponse| ())
     }
 
-    /// Lets it go, and tells its pid.
+    /// Lets it go, and tells its pid; 0 if the shim tells none.
     pub(crate) async fn start(&self) -> Result<u32, OciError> {
         let within = self.deadlines.start;
         if self.sandbox_api {
@@ -246,7 +243,8 @@ fn known<A>(
     call: &'static str,
 ) -> Result<Option<A>, OciError> {
     match answer {
-        Err(CallError::NotFound(_)) => Ok(None),
+        // Who does not serve what the sandbox was asked by has not made it.
+        Err(CallError::NotFound(_) | CallError::Unimplemented(_)) => Ok(None),
         answer => answer.map(Some).map_err(client.explain(call)),
     }
 }

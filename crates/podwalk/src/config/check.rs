@@ -88,6 +88,9 @@ impl Config {
                     key("cgroup_parent")
                 );
             }
+            for pattern in &handler.annotations {
+                check_annotations(&key("annotations"), pattern)?;
+            }
             for (name, value) in handler.seconds() {
                 anyhow::ensure!(value > 0, "{} = 0: it must be at least 1", key(name));
             }
@@ -116,6 +119,18 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Names of annotations. All of them are never meant: to a runtime some are commands.
+fn check_annotations(key: &str, pattern: &str) -> anyhow::Result<()> {
+    let name = pattern.strip_suffix('*').unwrap_or(pattern);
+    let plain = |letter: char| letter.is_ascii_graphic() && letter != '*';
+    anyhow::ensure!(
+        !name.is_empty() && name.chars().all(plain),
+        "{key}: '{}' is no annotation's name, nor the beginning of one with a '*' behind it",
+        pattern.escape_debug()
+    );
+    Ok(())
 }
 
 /// The kernel takes no longer path for a socket (`sun_path` of unix(7), with its end).

@@ -75,6 +75,18 @@ fn what_cannot_work_is_refused_by_its_key() {
             "[runtime.handlers.a]\ncgroup_parent = '/'",
             "runtime.handlers.a.cgroup_parent",
         ),
+        (
+            "[runtime.handlers.a]\nannotations = ['b', '*']",
+            "runtime.handlers.a.annotations",
+        ),
+        (
+            "[runtime.handlers.a]\nannotations = ['']",
+            "runtime.handlers.a.annotations",
+        ),
+        (
+            "[runtime.handlers.a]\nannotations = ['io.*.b']",
+            "runtime.handlers.a.annotations",
+        ),
         ("[runtime.handlers.a]\nseccomp = 'strict'", "seccomp"),
         ("[runtime.handlers.a]\nkind = 'vm'", "kind"),
         ("[runtime.handlers.a]\napi = 'sandboxes'", "api"),

@@ -185,6 +185,9 @@ fn a_shim_is_configured_by_its_keys() {
         "[runtime.handlers.kata]\nconfig_path = '/etc/kata.toml'\napi = 'auto'\n\
          [runtime.handlers.shim-runc]\noci_runtime = 'crun'\n\
          [runtime.handlers.mine]\nkind = 'shim'\nbinary = '/opt/shim'\n\
+         [runtime.handlers.again]\nkind = 'shim'\nbinary = '/opt/containerd-shim-runc-v2'\n\
+         oci_runtime = 'youki'\n\
+         [runtime.handlers.plain]\nkind = 'shim'\nbinary = 'containerd-shim-runc-v2'\n\
          [runtime.handlers.crun]\nkind = 'oci'\n",
     )
     .unwrap();
@@ -197,6 +200,14 @@ fn a_shim_is_configured_by_its_keys() {
     let runc = shim(&handlers, "shim-runc").unwrap();
     assert_eq!(runc.options, super::runc(Some("crun".into())));
     assert_eq!(shim(&handlers, "mine").unwrap().options, ShimOptions::None);
+    let again = shim(&handlers, "again").unwrap();
+    assert_eq!(
+        again.options,
+        super::runc(Some("youki".into())),
+        "by its program"
+    );
+    let plain = shim(&handlers, "plain").unwrap();
+    assert_eq!(plain.options, super::runc(None), "its state is looked for");
     assert_eq!(shim(&handlers, "crun"), None);
 }
 
@@ -219,11 +230,32 @@ fn a_shims_keys_are_refused_where_there_is_none() {
             "[runtime.handlers.shim-runc]\nconfig_path = '/x'",
             "shim-runc.config_path",
         ),
+        (
+            "[runtime.handlers.kata]\noci_runtime = 'runc'",
+            "kata.oci_runtime",
+        ),
+        (
+            "[runtime.handlers.mine]\nkind = 'shim'\nbinary = '/opt/shim'\noci_runtime = 'runc'",
+            "mine.oci_runtime",
+        ),
     ] {
         let error = handlers(text).err().expect(text).to_string();
         assert!(
             error.contains(&format!("runtime.handlers.{key}")),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn annotations_pass_by_handler_and_none_does_by_itself() {
+    let handlers =
+        handlers("[runtime.handlers.kata]\nannotations = ['io.katacontainers.*', 'one']").unwrap();
+    assert_eq!(
+        handlers.passed_annotations("kata"),
+        ["io.katacontainers.*", "one"]
+    );
+    for other in ["", "crun", "nobody"] {
+        assert_eq!(handlers.passed_annotations(other), [""; 0], "{other:?}");
     }
 }

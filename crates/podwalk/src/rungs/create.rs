@@ -7,7 +7,7 @@ use podwalk_engine::error::{ErrorKind, StepError};
 use podwalk_engine::pod::Pod;
 use podwalk_engine::ports::{BoxFuture, Create, Failure, Probe, Rung};
 use podwalk_engine::record::{CreateIntent, CreateOutput};
-use podwalk_engine::spec::PodSpec;
+use podwalk_engine::spec::{PodSpec, Sharing};
 use podwalk_engine::step::NetworkMode;
 use podwalk_netns::Found;
 use podwalk_oci::Handler;
@@ -58,7 +58,19 @@ fn suits(handler: &Handler, spec: &PodSpec) -> Result<(), StepError> {
         return Err(StepError::new(ErrorKind::Invalid, message)
             .remedy("ask for the network mode cni or none, or for another handler"));
     }
-    if handler.vm && spec.security.user_namespace.is_some() {
+    let security = &spec.security;
+    for (field, sharing) in [("pid", security.pid), ("ipc", security.ipc)] {
+        if handler.vm && sharing == Sharing::Node {
+            let message = format!(
+                "namespace_options.{field} is NODE, and a sandbox of runtime handler '{name}' has a \
+                 kernel of its own, to which the host's {field} namespace is unknown"
+            );
+            return Err(StepError::new(ErrorKind::Invalid, message).remedy(format!(
+                "ask for another mode of namespace_options.{field}, or for another handler"
+            )));
+        }
+    }
+    if handler.vm && security.user_namespace.is_some() {
         let message = format!(
             "a sandbox of runtime handler '{name}' has a kernel of its own, and no user namespace \
              of this one's"

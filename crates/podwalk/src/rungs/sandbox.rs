@@ -11,7 +11,8 @@ use podwalk_engine::record::StartIntent;
 use podwalk_engine::spec::{IdMapping, PodSpec, Profile, Sharing, UserMappings};
 use podwalk_netns::{SysctlScope, check_sysctl};
 use podwalk_oci::{
-    Dns, NamespaceScope, Resources, SandboxConfig, SandboxId, Seccomp, SelinuxLabel, UserNamespace,
+    CgroupParent, Dns, NamespaceScope, Resources, Runtime, SandboxConfig, SandboxId, Seccomp,
+    SelinuxLabel, ShimOptions, ShimSettings, UserNamespace,
 };
 
 use super::{Host, of_netns};
@@ -20,6 +21,9 @@ use crate::settings::NetworkSettings;
 /// Who a sandbox is, to a runtime: the annotations of CRI runtimes. They are
 /// ours, and a user's never override them.
 const ANNOTATION_PREFIX: &str = "io.kubernetes.cri";
+
+/// The annotation by which Kata is told of its configuration file.
+const KATA_CONFIG_PATH: &str = "io.katacontainers.config_path";
 
 /// Where the kernel tells which AppArmor profiles are loaded.
 const APPARMOR_PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
@@ -56,6 +60,9 @@ pub(super) fn prepare(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<Pr
         asked => seccomp(asked)?,
     };
     config.user_namespace = mapped;
+    if let Ok(Runtime::Shim(shim)) = host.handlers.find(&intent.handler) {
+        tell_shim(&mut config, spec, shim.settings());
+    }
     config.check().map_err(|error| invalid(&error))?;
     Ok(Prepared {
         config,
@@ -93,6 +100,24 @@ fn is_loaded(name: &str) -> bool {
     names.any(|(loaded, _)| loaded == name)
 }
 
+/// What only shims read. By the sandbox service Kata is told neither of the runtime's options nor of
+/// the bundle: where its configuration is must stand among the annotations, and what the sandbox is in
+/// a configuration as CRI has it.
+fn tell_shim(config: &mut SandboxConfig, spec: &PodSpec, shim: &ShimSettings) {
+    if let ShimOptions::ConfigPath(path) = &shim.options {
+        let path = path.to_string_lossy().into_owned();
+        config.annotations.insert(KATA_CONFIG_PATH.to_owned(), path);
+    }
+    let (CgroupParent::Owned(parent) | CgroupParent::Foreign(parent)) = &config.cgroup_parent;
+    let told = PodSpec {
+        hostname: config.hostname.clone().unwrap_or_default(),
+        annotations: config.told_annotations(),
+        cgroup_parent: parent.clone(),
+        ..spec.clone()
+    };
+    config.pod_sandbox_config = podwalk_cri::proto::encoded(&told);
+}
+
 fn config(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<SandboxConfig, StepError> {
     let (spec, security) = (&pod.spec, &pod.spec.security);
     let id = SandboxId::new(pod.id.to_string()).map_err(|error| invalid(&error))?;
@@ -112,6 +137,7 @@ fn config(host: &Host, pod: &Pod, intent: &StartIntent) -> Result<SandboxConfig,
     config.sysctls = runtime_sysctls(host, spec)?;
     config.annotations = annotations(&pod.id.to_string(), spec);
     config.user_annotations = spec.annotations.clone();
+    config.passed_annotations = host.handlers.passed_annotations(&intent.handler).to_owned();
     config.pid = scope(security.pid);
     config.ipc = scope(security.ipc);
     config.privileged = security.privileged;

@@ -32,16 +32,16 @@ pub(super) fn call(shim: &Installed, arguments: &[String]) -> io::Result<ExitCod
     let mut stdin = Vec::new();
     io::stdin().read_to_end(&mut stdin)?;
     let options = Any::parse_from_bytes(&stdin).ok();
-    let options = options
-        .map(|any| any.type_url)
-        .filter(|url| !url.is_empty());
-    let act = shim.record(&Call {
+    let options = options.filter(|any| !any.type_url.is_empty());
+    let call = Call {
         name: verb.to_owned(),
         pid: std::process::id(),
         id: flag(arguments, "-id").to_owned(),
-        options,
         arguments: arguments.to_vec(),
-    })?;
+        ..Call::default()
+    }
+    .with(options.as_ref());
+    let act = shim.record(&call)?;
     std::thread::sleep(Duration::from_millis(act.delay_ms));
     if act.hang {
         sleep_for_ever();

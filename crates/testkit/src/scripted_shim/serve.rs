@@ -1,4 +1,4 @@
-//! The process that stays: the task service and the sandbox service.
+//! The process that stays, and its task service.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,8 +16,7 @@ use containerd_shim_protos::events::task::TaskExit;
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::well_known_types::empty::Empty;
-use containerd_shim_protos::sandbox_api as sandbox;
-use containerd_shim_protos::sandbox_async::{Sandbox, create_sandbox};
+use containerd_shim_protos::sandbox_async::create_sandbox;
 use containerd_shim_protos::shim::event::Envelope;
 use containerd_shim_protos::shim::events::ForwardRequest;
 use containerd_shim_protos::shim_async::{Client, EventsClient, Task, create_task};
@@ -60,6 +59,7 @@ async fn serve_until_shutdown(shim: Installed, arguments: &[String]) -> io::Resu
         id,
         bundle: std::env::current_dir()?,
         sandbox: Mutex::new(None),
+        pause_service: script.pause_service,
         shut_down: shut_down.clone(),
     });
     let mut task = create_task(served.clone());
@@ -72,7 +72,7 @@ async fn serve_until_shutdown(shim: Installed, arguments: &[String]) -> io::Resu
         .bind(&format!("unix://{}", socket.display()))
         .map_err(io::Error::other)?
         .register_service(task);
-    if script.sandbox_api {
+    if script.sandbox_api || script.pause_service {
         server = server.register_service(create_sandbox(served));
     }
     server.start().await.map_err(io::Error::other)?;
@@ -83,31 +83,41 @@ async fn serve_until_shutdown(shim: Installed, arguments: &[String]) -> io::Resu
 
 /// The sandbox that it has.
 #[derive(Clone)]
-struct Made {
-    pid: u32,
+pub(super) struct Made {
+    pub(super) pid: u32,
     started: bool,
     /// Its status once it has ended.
     ended: watch::Receiver<Option<u32>>,
 }
 
-struct Served {
+pub(super) struct Served {
     shim: Installed,
     id: String,
-    bundle: PathBuf,
+    pub(super) bundle: PathBuf,
     sandbox: Mutex<Option<Made>>,
-    shut_down: Arc<Notify>,
+    /// Whether the sandbox service does nothing.
+    pub(super) pause_service: bool,
+    pub(super) shut_down: Arc<Notify>,
 }
 
 impl Served {
-    /// Writes the call down, and does what the script has for it.
-    async fn act(&self, name: &str, id: &str, options: Option<&Any>) -> ttrpc::Result<Act> {
+    pub(super) async fn act(
+        &self,
+        name: &str,
+        id: &str,
+        options: Option<&Any>,
+    ) -> ttrpc::Result<Act> {
         let call = Call {
             name: name.to_owned(),
             pid: std::process::id(),
             id: id.to_owned(),
-            options: options.map(|any| any.type_url.clone()),
-            arguments: Vec::new(),
+            ..Call::default()
         };
+        self.take(call.with(options)).await
+    }
+
+    /// Writes the call down, and does what the script has for it.
+    pub(super) async fn take(&self, call: Call) -> ttrpc::Result<Act> {
         let act = self.shim.record(&call).map_err(|e| failed(&e))?;
         tokio::time::sleep(Duration::from_millis(act.delay_ms)).await;
         if act.hang {
@@ -126,12 +136,12 @@ impl Served {
         self.sandbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn made(&self) -> ttrpc::Result<Made> {
+    pub(super) fn made(&self) -> ttrpc::Result<Made> {
         let missing = || Error::RpcStatus(get_status(Code::NOT_FOUND, "no such container"));
         self.lock().clone().ok_or_else(missing)
     }
 
-    fn create_machine(&self) -> ttrpc::Result<u32> {
+    pub(super) fn create_machine(&self) -> ttrpc::Result<u32> {
         let child = machine::start(&self.shim.path, &self.bundle);
         let mut child = child.map_err(|e| failed(&e))?;
         let (pid, id) = (child.id(), self.id.clone());
@@ -154,7 +164,7 @@ impl Served {
         Ok(pid)
     }
 
-    async fn start_machine(&self, act: &Act) -> ttrpc::Result<u32> {
+    pub(super) async fn start_machine(&self, act: &Act) -> ttrpc::Result<u32> {
         let made = self.made()?;
         if act.exit_first {
             end(&made)?;
@@ -166,12 +176,12 @@ impl Served {
         Ok(made.pid)
     }
 
-    async fn status(&self, mut made: Made) -> u32 {
+    pub(super) async fn status(&self, mut made: Made) -> u32 {
         let ended = made.ended.wait_for(Option::is_some).await;
         ended.ok().and_then(|status| *status).unwrap_or(255)
     }
 
-    fn state_of(made: &Made) -> Status {
+    pub(super) fn state_of(made: &Made) -> Status {
         match (made.ended.borrow().is_some(), made.started) {
             (true, _) => Status::STOPPED,
             (false, true) => Status::RUNNING,
@@ -180,7 +190,7 @@ impl Served {
     }
 }
 
-fn end(made: &Made) -> ttrpc::Result<()> {
+pub(super) fn end(made: &Made) -> ttrpc::Result<()> {
     let pid = i32::try_from(made.pid).ok().and_then(Pid::from_raw);
     // One that was reaped may be anybody by now.
     match pid.filter(|_| made.ended.borrow().is_none()) {
@@ -325,88 +335,5 @@ impl Task for Served {
             self.shut_down.notify_one();
         }
         Ok(Empty::new())
-    }
-}
-
-#[async_trait]
-impl Sandbox for Served {
-    async fn create_sandbox(
-        &self,
-        _context: &TtrpcContext,
-        request: sandbox::CreateSandboxRequest,
-    ) -> ttrpc::Result<sandbox::CreateSandboxResponse> {
-        let options = request.options.as_ref();
-        self.act("CreateSandbox", &request.sandbox_id, options)
-            .await?;
-        self.create_machine()?;
-        Ok(Default::default())
-    }
-
-    async fn start_sandbox(
-        &self,
-        _context: &TtrpcContext,
-        request: sandbox::StartSandboxRequest,
-    ) -> ttrpc::Result<sandbox::StartSandboxResponse> {
-        let act = self.act("StartSandbox", &request.sandbox_id, None).await?;
-        Ok(sandbox::StartSandboxResponse {
-            pid: self.start_machine(&act).await?,
-            ..Default::default()
-        })
-    }
-
-    async fn sandbox_status(
-        &self,
-        _context: &TtrpcContext,
-        request: sandbox::SandboxStatusRequest,
-    ) -> ttrpc::Result<sandbox::SandboxStatusResponse> {
-        self.act("SandboxStatus", &request.sandbox_id, None).await?;
-        let made = self.made()?;
-        let state = match Self::state_of(&made) {
-            Status::RUNNING => "SANDBOX_READY",
-            Status::CREATED => "created",
-            _ => "SANDBOX_NOTREADY",
-        };
-        Ok(sandbox::SandboxStatusResponse {
-            sandbox_id: request.sandbox_id,
-            pid: made.pid,
-            state: state.to_owned(),
-            ..Default::default()
-        })
-    }
-
-    async fn stop_sandbox(
-        &self,
-        _context: &TtrpcContext,
-        request: sandbox::StopSandboxRequest,
-    ) -> ttrpc::Result<sandbox::StopSandboxResponse> {
-        self.act("StopSandbox", &request.sandbox_id, None).await?;
-        let made = self.made()?;
-        end(&made)?;
-        self.status(made).await;
-        Ok(Default::default())
-    }
-
-    async fn wait_sandbox(
-        &self,
-        _context: &TtrpcContext,
-        request: sandbox::WaitSandboxRequest,
-    ) -> ttrpc::Result<sandbox::WaitSandboxResponse> {
-        self.act("WaitSandbox", &request.sandbox_id, None).await?;
-        Ok(sandbox::WaitSandboxResponse {
-            exit_status: self.status(self.made()?).await,
-            ..Default::default()
-        })
-    }
-
-    async fn shutdown_sandbox(
-        &self,
-        _context: &TtrpcContext,
-        request: sandbox::ShutdownSandboxRequest,
-    ) -> ttrpc::Result<sandbox::ShutdownSandboxResponse> {
-        self.act("ShutdownSandbox", &request.sandbox_id, None)
-            .await?;
-        machine::forget(&self.bundle);
-        self.shut_down.notify_one();
-        Ok(Default::default())
     }
 }

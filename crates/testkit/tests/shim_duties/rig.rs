@@ -36,7 +36,7 @@ impl Spawn for Marked {
 pub(crate) struct Rig {
     pub(crate) runtime: ShimRuntime,
     pub(crate) shim: Installed,
-    config: SandboxConfig,
+    pub(crate) config: SandboxConfig,
     parent: String,
     directory: tempfile::TempDir,
 }

@@ -271,6 +271,16 @@ fn names_of_hosts_and_resolvers_are_checked() {
     refused(|spec| spec.hostname = "a_b".to_owned(), "hostname");
     refused(|spec| spec.hostname = "a".repeat(65), "hostname");
     refused(|spec| spec.hostname = "a\nb".to_owned(), "hostname");
+    let in_host_s = |spec: &mut PodSpec| {
+        spec.network = NetworkMode::Host;
+        spec.ports.clear();
+        spec.sysctls.clear();
+    };
+    refused(in_host_s, "hostname");
+    let mut unnamed = valid();
+    in_host_s(&mut unnamed);
+    unnamed.hostname.clear();
+    assert_eq!(unnamed.validate(), Ok(()), "kubelet names none there");
     refused(
         |spec| spec.dns.servers = vec!["resolver".to_owned()],
         "dns_config.servers",

@@ -1,5 +1,5 @@
 use podwalk_engine::id::{InstanceId, PodId};
-use podwalk_engine::spec::UserMappings;
+use podwalk_engine::spec::{Security, UserMappings};
 
 use super::*;
 
@@ -41,4 +41,36 @@ fn a_kernel_of_its_own_has_no_user_namespace_of_the_host_s() {
     let error = suits(&handler(true, true), &spec).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.remedy.contains("userns_options"), "{error}");
+}
+
+/// kubelet asks for POD or CONTAINER of ordinary pods; both are granted.
+#[test]
+fn a_kernel_of_its_own_has_no_namespace_of_the_host_s() {
+    type Share = fn(&mut Security, Sharing);
+    let fields: [(&str, Share); 2] = [
+        ("namespace_options.pid", |security, with| {
+            security.pid = with
+        }),
+        ("namespace_options.ipc", |security, with| {
+            security.ipc = with
+        }),
+    ];
+    for (field, share) in fields {
+        for (sharing, granted) in [
+            (Sharing::Pod, true),
+            (Sharing::Container, true),
+            (Sharing::Node, false),
+        ] {
+            let mut spec = PodSpec::default();
+            share(&mut spec.security, sharing);
+            assert_eq!(suits(&handler(false, false), &spec), Ok(()));
+            let said = suits(&handler(true, false), &spec).err();
+            assert_eq!(said.is_none(), granted, "{said:?}");
+            let names = |error: &StepError| {
+                let told = error.to_string();
+                told.contains(field) && told.contains("'mine'") && error.remedy.contains(field)
+            };
+            assert!(said.is_none_or(|e| names(&e) && e.kind == ErrorKind::Invalid));
+        }
+    }
 }

@@ -120,3 +120,34 @@ fn annotations_name_the_sandbox_and_its_size_where_one_was_asked_for() {
     assert_eq!(get(&spec, "sandbox-cpu-shares").as_deref(), Some("2048"));
     assert_eq!(get(&spec, "sandbox-memory").as_deref(), Some("1073741824"));
 }
+
+/// By the sandbox service Kata reads nothing but this.
+#[test]
+fn a_shim_is_told_of_the_pod_as_its_sandbox_is() {
+    let mut settings = ShimSettings::new("/bundles", "/events");
+    settings.options = ShimOptions::ConfigPath("/etc/kata.toml".into());
+    let spec = PodSpec {
+        name: "web".to_owned(),
+        annotations: BTreeMap::from([("mine".to_owned(), "x".to_owned())]),
+        ..PodSpec::default()
+    };
+    let mut config = SandboxConfig::new(SandboxId::new("id-1").unwrap());
+    config.hostname = Some("web".to_owned());
+    config.annotations = annotations("id-1", &spec);
+    config.user_annotations = spec.annotations.clone();
+    config.cgroup_parent = CgroupParent::Owned("/machines".to_owned());
+    tell_shim(&mut config, &spec, &settings);
+    assert_eq!(config.annotations[KATA_CONFIG_PATH], "/etc/kata.toml");
+    let told = PodSpec {
+        hostname: "web".to_owned(),
+        annotations: config.annotations.clone(),
+        cgroup_parent: "/machines".to_owned(),
+        ..spec
+    };
+    assert!(!told.annotations.contains_key("mine"), "it may not pass");
+    // A map has no order on the wire, so the length is compared.
+    assert_eq!(
+        config.pod_sandbox_config.len(),
+        podwalk_cri::proto::encoded(&told).len()
+    );
+}

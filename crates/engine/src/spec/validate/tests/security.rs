@@ -84,6 +84,7 @@ fn a_user_namespace_is_refused_where_it_would_own_nothing() {
         let mut spec = valid();
         spec.ports.clear();
         spec.sysctls.clear();
+        spec.hostname.clear();
         change(&mut spec);
         assert_eq!(spec.validate(), Ok(()), "without one it is right");
         namespaced(&mut spec);
