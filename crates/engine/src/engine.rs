@@ -309,8 +309,8 @@ impl Engine {
         end.await.unwrap_or(Err(EngineError::Closing))
     }
 
-    /// Records that a sandbox's process is gone. What is not the recorded
-    /// process, or is being stopped, is not news.
+    /// Records that a sandbox's process is gone; on a full disk, when there is
+    /// space. What is not the recorded process, or is being stopped, is not news.
     pub async fn note_exit(&self, id: PodId, process: ProcessIdentity, code: Option<i32>) {
         let Some(slot) = self.inner.slot(id) else {
             return;
@@ -328,17 +328,9 @@ impl Engine {
                 Inner::kick(&inner, &slot);
                 let _ = settled.await;
             }
-            let record = |pod: &Pod| {
-                let current = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
-                let news = pod.goal == Goal::Run && pod.has_sandbox() && current == Some(process);
-                let exited = Record::Observed(Observation::Exited { code });
-                news.then_some((exited, Durability::Power))
-            };
-            let written = inner.record(&slot, record).await;
+            let written = inner.record_exit(&slot, process, code).await;
             if let Err(error) = written {
-                tracing::warn!(pod = %slot.id, %error, "an exit could not be recorded yet");
-                // Nobody tells it again: the walk looks, and finds it until it is recorded.
-                slot.set_found(None);
+                tracing::warn!(pod = %slot.id, %error, "an exit could not be recorded");
             }
             Inner::kick(&inner, &slot);
         });

@@ -15,7 +15,7 @@ use crate::engine::slot::Slot;
 use crate::error::{ErrorKind, StepError};
 use crate::pod::{Listing, Obituary, Pod, Status};
 use crate::ports::{Durability, Failure, JournalError, Probe};
-use crate::record::{Cause, Goal, Observation, Output, Record};
+use crate::record::{Cause, Goal, Observation, Output, ProcessIdentity, Record};
 use crate::step::Step;
 
 /// How long a walk waits before it tries a full journal again.
@@ -131,6 +131,30 @@ impl Inner {
         }
         self.pause(slot, JOURNAL_PATIENCE).await;
         true
+    }
+
+    /// Records the end of a sandbox's process, as soon as there is space: it is
+    /// told once, and a walk that rests would not look again.
+    pub(super) async fn record_exit(
+        &self,
+        slot: &Slot,
+        process: ProcessIdentity,
+        code: Option<i32>,
+    ) -> Result<(), JournalError> {
+        let exited = |pod: &Pod| {
+            let current = pod.sandbox.as_ref().map(|sandbox| sandbox.process);
+            let news = pod.goal == Goal::Run && pod.has_sandbox() && current == Some(process);
+            let exited = Record::Observed(Observation::Exited { code });
+            news.then_some((exited, Durability::Power))
+        };
+        loop {
+            match self.record(slot, exited).await {
+                Err(JournalError::Full { .. }) if !self.is_closing() => {
+                    self.clock.sleep(JOURNAL_PATIENCE).await;
+                }
+                recorded => return recorded.map(drop),
+            }
+        }
     }
 
     async fn act(

@@ -107,13 +107,13 @@ fn scenario_27_an_exit_on_a_full_disk_is_recorded_with_space() {
         node.journal.refuse(refusal(0, None, full()));
         node.host.let_sandbox_die(pod_id(1));
         let noting = engine.clone();
-        node.run(async move { noting.note_exit(pod_id(1), process, Some(137)).await })
-            .answer();
+        let noted = node.ask(async move { noting.note_exit(pod_id(1), process, Some(137)).await });
         node.pass(std::time::Duration::from_secs(10));
         assert!(view(&engine, pod_id(1)).pod.exited.is_none());
         node.journal.refuse(None);
-        let _ = node.until(|| !view(&engine, pod_id(1)).ready);
-        assert!(!view(&engine, pod_id(1)).ready, "a dead sandbox is ready");
+        node.wait_for(&noted).answer();
+        let pod = view(&engine, pod_id(1)).pod;
+        assert_eq!(pod.exited.map(|exit| exit.code), Some(Some(137)));
         nothing_wrong(&node, &engine);
     }
 }
