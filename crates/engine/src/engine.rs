@@ -16,7 +16,7 @@ use crate::event::{Cursor, Event, Events, Subscription};
 use crate::id::PodId;
 use crate::pod::{Obituary, Pod, Status};
 use crate::ports::{Durability, Journal, JournalError, Spawn};
-use crate::record::{Cause, Entry, Goal, Observation, ProcessIdentity, Record};
+use crate::record::{Cause, Entry, Goal, ProcessIdentity};
 use crate::recovery::{HostFacts, RecoveryPlan, recovery_plan};
 use crate::rungs::Rungs;
 use crate::spec::{PodKey, PodSpec};

@@ -10,7 +10,7 @@ use super::*;
 use crate::decide::Next;
 use crate::error::{ErrorKind, StepError};
 use crate::fixture::{Story, at, failed, goal as wants, pod_id as id_of, spec as spec_of, undone};
-use crate::record::Direction;
+use crate::record::{Direction, Observation, Record};
 
 mod rungs;
 
