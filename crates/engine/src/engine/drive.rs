@@ -8,7 +8,7 @@ use futures_util::future::{Either, select};
 use crate::decide::{Next, exited_too_early};
 use crate::engine::Inner;
 use crate::engine::admit::{Birth, number};
-use crate::engine::answer::{buried, verdict};
+use crate::engine::answer::{Wanted, buried, verdict};
 use crate::engine::error::EngineError;
 use crate::engine::point;
 use crate::engine::slot::Slot;
@@ -124,7 +124,11 @@ impl Inner {
     /// The journal did not take a record: who waits hears it. With space the
     /// walk goes on; after a failed sync it ends, and pods run on.
     async fn endure(&self, slot: &Arc<Slot>, error: JournalError) -> bool {
-        slot.answer(|_, _| Some(Err(EngineError::Journal(error.clone()))));
+        slot.answer(|pod, wanted| match wanted {
+            // That goal is being recorded still: it is told when it is, or is not.
+            Wanted::Goal(goal) if goal > pod.goal => None,
+            _ => Some(Err(EngineError::Journal(error.clone()))),
+        });
         slot.set_found(None);
         if matches!(error, JournalError::Poisoned { .. }) || self.is_closing() {
             return !slot.rest();
@@ -456,7 +460,7 @@ impl Inner {
         match self.record(slot, raise).await {
             Ok(_) => Inner::kick(self, slot),
             Err(error) => slot.answer(|pod, wanted| match wanted {
-                super::Wanted::Goal(wanted) if wanted > pod.goal => {
+                Wanted::Goal(wanted) if wanted > pod.goal => {
                     Some(Err(EngineError::Journal(error.clone())))
                 }
                 _ => None,
