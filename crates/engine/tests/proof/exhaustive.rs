@@ -62,6 +62,7 @@ shares! {
     a_removal_and_a_crash: |share| request_and_crash(ALL_THE_WAY, &[Call::Remove], share), 0 of 1;
     a_repeated_start_and_a_crash: |share| request_and_crash(ALL_THE_WAY, &[Call::Start], share), 0 of 1;
     a_sandbox_that_dies_and_a_crash: |share| request_and_crash(ALL_THE_WAY, &[Call::Die], share), 0 of 1;
+    a_full_disk_and_a_crash: |share| request_and_crash(ALL_THE_WAY, &[Call::Fill], share), 0 of 1;
 }
 
 /// What outlived the daemon goes on while the next one looks and undoes.
