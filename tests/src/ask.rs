@@ -119,20 +119,37 @@ impl Events {
     ///
     /// # Errors
     /// If nothing happens any more, or the stream ends.
-    pub fn pass(&mut self, mut count: u64) -> Result<()> {
-        let mut line = String::new();
-        while count > 0 {
-            line.clear();
-            let read = self
-                .0
-                .read_line(&mut line)
-                .context("no event comes any more")?;
-            if read == 0 {
+    pub fn pass(&mut self, count: u64) -> Result<()> {
+        for _ in 0..count {
+            self.next()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until this has happened to the pod with this id.
+    ///
+    /// # Errors
+    /// As [`pass`](Self::pass), or if a line is no event.
+    pub fn until(&mut self, pod: &str, what: &str) -> Result<()> {
+        loop {
+            let event: Value = serde_json::from_str(&self.next()?)?;
+            if event["event"] == what && event["pod"]["id"] == pod {
+                return Ok(());
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<String> {
+        loop {
+            let mut line = String::new();
+            let read = self.0.read_line(&mut line);
+            if read.context("no event comes any more")? == 0 {
                 bail!("the events end");
             }
             // Between them stand the lengths of chunks.
-            count -= u64::from(line.starts_with('{'));
+            if line.starts_with('{') {
+                return Ok(line);
+            }
         }
-        Ok(())
     }
 }

@@ -2,9 +2,10 @@
 //! instant.
 //!
 //! ```text
-//! the node's disk (tmpfs) ── shelf.xfs ── mounted as the shelf
-//!                                          ├─ drive-0: the backing file of the one in use
-//!                                          └─ drive-1 …: what it was at other moments
+//! the node's disk (tmpfs) ── pulled-NODE ─┬─ shelf.xfs
+//!                                         └─ shelf, where that is mounted
+//!                                             ├─ drive-0: the backing file of the one in use
+//!                                             └─ drive-1 …: what it was at other moments
 //! ```
 //!
 //! What has reached the backing file is what a platter would hold if power failed. A copy that takes
@@ -16,6 +17,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -80,6 +82,8 @@ impl Kind {
 #[derive(Debug)]
 pub struct Disk {
     kind: Kind,
+    /// What all its backing files are in.
+    room: PathBuf,
     shelf: PathBuf,
     at: PathBuf,
     /// The backing file of what is mounted there.
@@ -120,8 +124,9 @@ impl Disk {
             let ran = command.arg("-V").output();
             ran.with_context(|| format!("{tool}, from {package}"))?;
         }
-        let shelf = node::disk().join("shelf");
-        let backing = node::disk().join("shelf.xfs");
+        let room = room()?;
+        let (shelf, backing) = (room.join("shelf"), room.join("shelf.xfs"));
+        fs::create_dir(&room).context("a place for the shelf")?;
         fs::create_dir(&shelf).context("the shelf")?;
         // The smallest that its tool makes is 300 MiB; what is not written takes no room.
         File::create(&backing)?.set_len(4 << 30)?;
@@ -133,6 +138,7 @@ impl Disk {
         mount(kind.mount_options(), &drive, at)?;
         Ok(Self {
             kind,
+            room,
             shelf,
             at: at.to_owned(),
             in_use: drive,
@@ -208,8 +214,15 @@ impl Disk {
         // The kernel lets go of a loop device a moment after its last mount.
         no_loop_device_is_left_of(&self.shelf)?;
         run("umount", [&self.shelf])?;
-        no_loop_device_is_left_of(node::disk())
+        no_loop_device_is_left_of(&self.room)
     }
+}
+
+/// A directory whose path is no other node's. The kernel shows the loop devices of all nodes to each,
+/// with the paths of their backing files; and every node's disk has the same path.
+fn room() -> Result<PathBuf> {
+    let namespace = fs::metadata("/proc/self/ns/mnt").context("the mount namespace")?;
+    Ok(node::disk().join(format!("pulled-{}", namespace.ino())))
 }
 
 fn no_loop_device_is_left_of(directory: &Path) -> Result<()> {

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use podwalk_testkit::lines;
 use serde_json::{Value, json};
 
 use crate::daemon::Config;
@@ -56,11 +57,7 @@ impl Plane {
     /// # Errors
     /// What the file system says.
     pub fn seen(&self) -> Result<Vec<String>> {
-        match fs::read_to_string(self.directory.join("seen")) {
-            Ok(text) => Ok(text.lines().map(ToOwned::to_owned).collect()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(lines::whole(&self.directory.join("seen"))?)
     }
 
     /// From now on each call waits, for half a minute at most, until [`Self::let_go`].

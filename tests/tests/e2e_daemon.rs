@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use podwalk_testkit::lines;
 use podwalk_testkit::scripted_plugin::{Answer, Script};
 use podwalk_tests::conflist::Bridge;
 use podwalk_tests::daemon::{Client, Config};
@@ -231,15 +232,15 @@ fn logs_are_json_when_asked_for() -> Result<()> {
         let client = scene.client();
         let id = client.run(&["--name", "web"])?;
         client.call(["rm", "-f", &id])?.done()?;
-        let log = scene.daemon().log();
-        for line in log.lines() {
-            let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        let log = lines::whole(&config.log())?;
+        for line in &log {
+            let line: Value = serde_json::from_str(line).with_context(|| line.clone())?;
             ensure!(
                 line["level"].is_string() && line["timestamp"].is_string(),
                 "{line}"
             );
         }
-        ensure!(log.lines().count() > 1, "{log}");
+        ensure!(log.len() > 1, "{log:?}");
         scene.close()
     })
 }

@@ -115,7 +115,8 @@
 //! tests that an embedder runs on parts of his own.
 //!
 //! **[`scripted_plugin`]: a CNI plugin that does as it is told**, and
-//! **[`scripted_shim`]: a shim that does**, for tests that run real processes.
+//! **[`scripted_shim`]: a shim that does**, for tests that run real processes; and
+//! [`lines`], by which a file is read that such a process still writes.
 //!
 //! What holds throughout: the same seed gives the same run; a crash happens
 //! between two changes to the host and never within one; what the oracle
@@ -124,6 +125,7 @@
 #![forbid(unsafe_code)]
 
 pub mod conformance;
+pub mod lines;
 pub mod scripted_plugin;
 pub mod scripted_shim;
 pub mod sim;

@@ -152,13 +152,9 @@ pub(crate) fn write_script(path: &Path, script: &impl Serialize) -> io::Result<(
 
 /// Reads what the program at `path` has recorded, in order.
 pub(crate) fn read_records<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {
-    let text = match std::fs::read_to_string(beside(path, ".record.jsonl")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text?,
-    };
-    text.lines()
-        .map(|line| serde_json::from_str(line).map_err(io::Error::from))
-        .collect()
+    let lines = crate::lines::whole(&beside(path, ".record.jsonl"))?;
+    let records = lines.iter().map(|line| serde_json::from_str(line));
+    records.map(|read| read.map_err(io::Error::from)).collect()
 }
 
 impl Installed {

@@ -17,7 +17,7 @@ use podwalk_oci::{OciError, Probe, ProcessWatch, ShimOptions};
 use podwalk_testkit::scripted_shim::{Act, Script};
 use rig::{EFFECT, Rig};
 
-/// Longer than anything takes here; where a deadline is what is tested, a rig has a shorter one.
+/// The deadline of what hangs.
 const SHORT: Duration = Duration::from_secs(3);
 
 fn hang() -> Act {
@@ -99,9 +99,14 @@ async fn a_hang_at_any_call_of_a_start_ends_and_is_undone() {
     for name in ["start", "Connect", "Create", "Start", "State"] {
         let script = Script::new().on(name, hang()).on(name, Act::default());
         let change = |handler: &mut podwalk_oci::Handler, _: &mut _| {
-            handler.deadlines.create = SHORT;
-            handler.deadlines.start = SHORT;
-            handler.deadlines.query = SHORT;
+            let deadlines = &mut handler.deadlines;
+            // The one that bounds this call, and not those that must come through.
+            let of_it = match name {
+                "start" | "Create" => &mut deadlines.create,
+                "Start" => &mut deadlines.start,
+                _ => &mut deadlines.query,
+            };
+            *of_it = SHORT;
         };
         let Some(rig) = Rig::with(&script, change) else {
             return;
@@ -124,18 +129,16 @@ async fn a_hang_or_a_refusal_at_any_call_of_an_end_keeps_nothing_alive() {
         for act in [hang(), fail()] {
             // The first State is the start's.
             let script = Script::new().on("State", Act::default()).on(name, act);
-            let change = |handler: &mut podwalk_oci::Handler, _: &mut _| {
-                handler.deadlines.query = SHORT;
-                handler.deadlines.kill = SHORT;
-            };
-            let Some(rig) = Rig::with(&script, change) else {
-                return;
-            };
+            let Some(rig) = Rig::new(&script) else { return };
             let target = rig.start().await.unwrap();
-            rig.runtime.kill(&target).await.unwrap();
+            let impatient = rig.another_life_with(|deadlines| {
+                deadlines.query = SHORT;
+                deadlines.kill = SHORT;
+            });
+            impatient.kill(&target).await.unwrap();
             let process = target.process.unwrap();
             assert!(ProcessWatch::open(process).unwrap().is_none(), "{name}");
-            rig.runtime.delete(&target).await.unwrap();
+            impatient.delete(&target).await.unwrap();
             rig.assert_nothing_left();
         }
     }
@@ -199,14 +202,10 @@ async fn a_delete_that_hangs_ends() {
     let script = Script::new()
         .on("delete", hang())
         .on("delete", Act::default());
-    let change = |handler: &mut podwalk_oci::Handler, _: &mut _| {
-        handler.deadlines.delete = SHORT;
-    };
-    let Some(rig) = Rig::with(&script, change) else {
-        return;
-    };
+    let Some(rig) = Rig::new(&script) else { return };
     let target = rig.start().await.unwrap();
-    let error = rig.runtime.delete(&target).await.unwrap_err();
+    let impatient = rig.another_life_with(|deadlines| deadlines.delete = SHORT);
+    let error = impatient.delete(&target).await.unwrap_err();
     assert!(matches!(error, OciError::Deadline { .. }), "{error}");
     rig.runtime.delete(&target).await.unwrap();
     rig.assert_nothing_left();

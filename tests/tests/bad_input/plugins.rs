@@ -25,8 +25,10 @@ struct Workshop {
 
 impl Workshop {
     fn open() -> Result<Self> {
-        // The deadline is long for a plugin that works on a busy machine.
-        let mut config = Config::with_file("[cni]\nplugin_seconds = 5\nstep_seconds = 30\n");
+        Self::with(Config::default())
+    }
+
+    fn with(mut config: Config) -> Result<Self> {
         let plugins = Plugins::before(&mut config)?;
         Ok(Self {
             config,
@@ -162,7 +164,9 @@ fn scenario_23_plugins_that_print_too_much_or_nonsense() -> Result<()> {
 #[test]
 fn a_plugin_that_hangs_is_killed_at_the_deadline() -> Result<()> {
     node::run(Layout::V2, || {
-        let mut workshop = Workshop::open()?;
+        // Long for a plugin that works on a busy machine.
+        let config = Config::with_file("[cni]\nplugin_seconds = 5\n");
+        let mut workshop = Workshop::with(config)?;
         let hang = Answer {
             hang: true,
             ..Answer::default()

@@ -190,9 +190,14 @@ pub(super) enum Row {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part(pub(super) usize, pub(super) usize);
 
+/// Points of what a runtime may leave behind for some milliseconds, or not: crun's worker outlives
+/// crun by chance, and is then ended, or what it left is removed. A story that came to them once may
+/// never do so again.
+const BY_CHANCE: [&str; 2] = ["netns.effect_killed", "oci.leftover.removed"];
+
 /// Tells the story with a crash at every moment of a part of it, from the first point on whose name
 /// begins so. What threads do when is not the same each time: a moment that is not reached gets a
-/// second try, and none after that.
+/// second try, and none after that; then it has failed, unless it exists by chance only.
 pub(super) fn rows(
     table: &Table,
     story: &mut impl Story,
@@ -206,16 +211,21 @@ pub(super) fn rows(
     let marked: BTreeSet<&str> = moments.iter().map(|one| one.point.as_str()).collect();
     ensure!(marked.len() > 15, "only {marked:?} are marked");
     let chosen = moments.iter().skip(first).step_by(of);
-    let (mut count, mut again) = (0, 0);
+    let (mut count, mut again, mut skipped) = (0, 0, 0);
     let (mut points, mut failures) = (BTreeSet::new(), Vec::new());
     for moment in chosen {
-        count += 1;
-        points.insert(moment.point.as_str());
+        let point = moment.point.as_str();
         let mut row = table.row(story, moment);
         if matches!(row, Ok(Row::NotReached)) {
             again += 1;
             row = table.row(story, moment);
         }
+        if matches!(row, Ok(Row::NotReached)) && BY_CHANCE.contains(&point) {
+            skipped += 1;
+            continue;
+        }
+        count += 1;
+        points.insert(point);
         match row {
             Ok(Row::Right) => {}
             Ok(Row::NotReached) => failures.push(format!("{moment}: not reached, twice")),
@@ -223,7 +233,7 @@ pub(super) fn rows(
         }
     }
     println!(
-        "{count} of {} moments, {} points, {again} tried again, {} failures",
+        "{count} of {} moments, {} points, {again} tried again, {skipped} skipped, {} failures",
         moments.len(),
         points.len(),
         failures.len()

@@ -1,10 +1,11 @@
 //! NetworkReady, as the plugins' STATUS says.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use k8s_cri::v1;
-use podwalk_testkit::scripted_plugin::{Answer, Script};
+use podwalk_testkit::scripted_plugin::{Answer, Installed, Script};
 use podwalk_tests::conflist::Bridge;
 use podwalk_tests::cri::Cri;
 use podwalk_tests::daemon::Config;
@@ -24,63 +25,98 @@ pub(crate) fn condition(cri: &Cri, name: &str) -> Result<v1::RuntimeCondition> {
     found.next().context(name.to_owned())
 }
 
-/// The first STATUS fails, the second succeeds, the third never answers.
-fn moody() -> Script {
-    let fails = Answer {
-        error: Some(json!({"cniVersion": "1.1.0", "code": 50, "msg": "no uplink"})),
-        ..Answer::default()
-    };
-    let hangs = Answer {
-        hang: true,
-        ..Answer::default()
-    };
-    let script = Script::new().on("STATUS", fails);
-    script.on("STATUS", Answer::default()).on("STATUS", hangs)
+/// A scene whose only network has one scripted plugin, `moody`.
+fn moody(mut config: Config, script: &Script) -> Result<(Installed, Scene)> {
+    let plugin = Plugins::before(&mut config)?.scripted("moody", script)?;
+    fs::create_dir_all(&config.cni_conf_dir)?;
+    let network = json!({"cniVersion": "1.1.0", "name": "net0", "plugins": [{"type": "moody"}]});
+    fs::write(config.cni_conf_dir.join("10.conflist"), network.to_string())?;
+    Ok((plugin, Scene::open_with(&config, &[])?))
 }
 
-/// While a plugin takes its time, what it said before holds; when its deadline is over, it is not
-/// ready. However often it is asked, the plugin is called once at a time, and not all the time.
+fn fails() -> Answer {
+    Answer {
+        error: Some(json!({"cniVersion": "1.1.0", "code": 50, "msg": "no uplink"})),
+        ..Answer::default()
+    }
+}
+
+/// Waits until the node is not ready in these words; until then it is as ready as `before`.
+fn not_ready(cri: &Cri, before: bool, words: [&str; 2]) -> Result<()> {
+    let mut last = None;
+    let said = wait::until(PATIENCE, || {
+        let now = condition(cri, "NetworkReady")?;
+        let is_said = !now.status && words.iter().all(|word| now.message.contains(word));
+        ensure!(is_said || now.status == before, "{now:?}");
+        last = Some(now);
+        Ok(is_said.then_some(()))
+    })?;
+    said.with_context(|| format!("{words:?} are not said: {last:?}"))
+}
+
+/// While a plugin takes its time, what it said before holds. However often it is asked, the plugin is
+/// called once at a time.
 #[test]
 fn the_network_is_as_ready_as_its_plugins_say() -> Result<()> {
     node::run(Layout::V2, || {
-        let mut config = Config::with_file("[cni]\nplugin_seconds = 5\n");
-        let plugin = Plugins::before(&mut config)?.scripted("moody", &moody())?;
-        fs::create_dir_all(&config.cni_conf_dir)?;
-        let network =
-            json!({"cniVersion": "1.1.0", "name": "net0", "plugins": [{"type": "moody"}]});
-        fs::write(config.cni_conf_dir.join("10.conflist"), network.to_string())?;
-        let scene = Scene::open_with(&config, &[])?;
+        // Longer than the test: what ends its waiting is the test.
+        let config = Config::with_file("[cni]\nplugin_seconds = 600\n");
+        let [up, down] = ["up", "down"].map(|name| node::disk().join(name));
+        let waits = |gate: &Path, then| Answer {
+            wait_for: Some(gate.to_owned()),
+            ..then
+        };
+        let script = Script::new()
+            .on("STATUS", fails())
+            .on("STATUS", waits(&up, Answer::default()))
+            .on("STATUS", waits(&down, fails()));
+        let (plugin, scene) = moody(config, &script)?;
         let cri = Cri::at(scene.client().address())?;
-        let ready = || condition(&cri, "NetworkReady");
         let asked = || -> Result<usize> {
             let commands = plugin.commands()?;
             Ok(commands.iter().filter(|one| *one == "STATUS").count())
         };
 
-        let first = ready()?;
-        ensure!(!first.status, "{first:?}");
-        for words in ["net0", "no uplink"] {
-            ensure!(first.message.contains(words), "{first:?}");
-        }
-        let up = wait::until(PATIENCE, || Ok(ready()?.status.then_some(())))?;
-        up.context("it does not become ready")?;
-        let hangs = wait::until(PATIENCE, || {
-            let now = ready()?;
+        not_ready(&cri, false, ["net0", "no uplink"])?;
+        fs::write(&up, "")?;
+        let ready = wait::until(PATIENCE, || {
+            Ok(condition(&cri, "NetworkReady")?.status.then_some(()))
+        })?;
+        ready.context("it does not become ready")?;
+        let again = wait::until(PATIENCE, || {
+            let now = condition(&cri, "NetworkReady")?;
             ensure!(
                 now.status,
-                "not ready before the plugin had its time: {now:?}"
+                "not ready before the plugin has said so: {now:?}"
             );
             Ok((asked()? == 3).then_some(()))
         })?;
-        hangs.context("it is not asked again")?;
-        let during = ready()?;
-        ensure!(during.status || asked()? > 3, "{during:?}");
-        let last = wait::until(PATIENCE, || {
-            let now = ready()?;
-            Ok((!now.status).then_some(now))
+        again.context("it is not asked again")?;
+        let during = condition(&cri, "NetworkReady")?;
+        ensure!(during.status && asked()? == 3, "{during:?}");
+        fs::write(&down, "")?;
+        not_ready(&cri, true, ["net0", "no uplink"])?;
+        scene.close()
+    })
+}
+
+/// A plugin that was ready and then hangs is not ready when its deadline is over.
+#[test]
+fn a_network_whose_plugin_hangs_is_not_ready_in_the_end() -> Result<()> {
+    node::run(Layout::V2, || {
+        let config = Config::with_file("[cni]\nplugin_seconds = 3\n");
+        let (plugin, scene) = moody(config, &Script::new())?;
+        let cri = Cri::at(scene.client().address())?;
+        let ready = wait::until(PATIENCE, || {
+            Ok(condition(&cri, "NetworkReady")?.status.then_some(()))
         })?;
-        let last = last.context("a plugin that hangs is ready for ever")?;
-        ensure!(last.message.contains("moody"), "{last:?}");
+        ready.context("it does not become ready")?;
+        let hangs = Answer {
+            hang: true,
+            ..Answer::default()
+        };
+        plugin.set_script(&Script::new().on("STATUS", hangs))?;
+        not_ready(&cri, true, ["moody", "no end within 3s"])?;
         scene.close()
     })
 }

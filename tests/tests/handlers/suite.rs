@@ -85,7 +85,7 @@ pub(super) fn end_noticed(handler: Handler) -> Result<()> {
     let told = scene::agrees_with_outside(&client.inspect(&id)?)?;
     let mut events = Events::listen(client.address())?;
     end(told.pid)?;
-    events.pass(1)?;
+    events.until(&id, "exited")?;
     let inspected = client.inspect(&id)?;
     ensure!(inspected["ready"] == false, "{inspected:#}");
     ensure!(inspected["sandbox"]["exited"] == true, "{inspected:#}");
@@ -124,7 +124,7 @@ pub(super) fn adopted(handler: Handler) -> Result<()> {
     // The one that was adopted is watched too.
     let mut events = Events::listen(client.address())?;
     end(after.pid)?;
-    events.pass(1)?;
+    events.until(&one, "exited")?;
     ensure!(client.inspect(&one)?["ready"] == false);
     for id in [&one, &two] {
         client.call(["rm", "-f", id])?.done()?;

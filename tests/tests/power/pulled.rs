@@ -1,10 +1,10 @@
 //! The journal on a real disk, whose plug is pulled while it is written.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use podwalk_testkit::lines;
 use podwalk_tests::dice::{Dice, SEED, seed_or};
 use podwalk_tests::disk::{self, Disk, Kind};
 use podwalk_tests::node::{self, Layout};
@@ -21,9 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the writer has said by now; none of a line that is not whole.
 fn marks(said: &Path) -> Result<Vec<Mark>> {
-    let text = fs::read_to_string(said).unwrap_or_default();
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(Mark::read).collect()
+    let lines = lines::whole(said)?;
+    lines.iter().map(|line| Mark::read(line)).collect()
 }
 
 /// Waits until the writer has said so many things.

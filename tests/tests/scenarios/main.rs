@@ -30,9 +30,6 @@ mod table;
 /// A guard against a hang, no measure of speed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Deadlines that are short for a test and long for a plugin on a busy machine.
-const DEADLINES: &str = "[cni]\nplugin_seconds = 6\nstep_seconds = 30\n";
-
 /// The network that works: both families.
 fn podnet() -> Bridge {
     Bridge::new("podnet", "10.88.0.0/24").and("fd00:88::/64")
@@ -46,7 +43,7 @@ struct Stage {
 
 impl Stage {
     fn set() -> Result<Self> {
-        let mut config = Config::with_file(DEADLINES);
+        let mut config = Config::default();
         let plugins = Plugins::before(&mut config)?;
         Ok(Self { config, plugins })
     }

@@ -11,8 +11,8 @@ use podwalk_tests::{outside, wait};
 use serde_json::json;
 
 use crate::{
-    DEADLINES, PATIENCE, Stage, begin, behind, comes_to_be, failing, fails, fine, has_been_called,
-    lives, podnet, sandbox_of, says, succeeds, system, waiting_for,
+    PATIENCE, Stage, begin, behind, comes_to_be, failing, fails, fine, has_been_called, lives,
+    podnet, sandbox_of, says, succeeds, system, waiting_for,
 };
 
 /// DEL gets the configuration that ADD had, whatever became of the file, also after a restart.
@@ -66,7 +66,7 @@ fn scenario_04_the_pinned_configuration_is_used_when_the_file_is_changed_or_gone
 fn scenario_05_a_del_that_never_succeeds_is_a_debt_and_holds_nobody() -> Result<()> {
     node::run(Layout::V2, || {
         let mut stage = Stage::set()?;
-        stage.config.file = Some(format!("{DEADLINES}[debts]\ngrace_seconds = 3\n"));
+        stage.config.file = Some("[debts]\ngrace_seconds = 3\n".to_owned());
         let plugin = stage.scripted(fine(), failing("controller unreachable"))?;
         let stuck = behind(Bridge::new("stuck", "10.99.0.0/24"));
         let scene = Scene::open_with(&stage.config, &[podnet(), stuck])?;
@@ -196,13 +196,16 @@ fn scenario_13_a_mount_that_is_held_elsewhere_holds_no_stop() -> Result<()> {
         command.args(["--mount", "--propagation", "private", "sleep", "infinity"]);
         let mut holder = command.spawn()?;
         let path = format!("/proc/{}/mountinfo", holder.id());
-        let own = fs::read_link("/proc/self/ns/mnt")?;
+        // It becomes the sleeper when its mounts are made private, and not before.
         let held = wait::until(PATIENCE, || {
-            let theirs = fs::read_link(format!("/proc/{}/ns/mnt", holder.id()))?;
-            let holds = fs::read_to_string(&path)?.contains(&id);
-            Ok((theirs != own && holds).then_some(()))
+            let name = fs::read_to_string(format!("/proc/{}/comm", holder.id()))?;
+            Ok((name == "sleep\n").then_some(()))
         })?;
-        held.context("the mount is not held")?;
+        held.context("unshare does not come to its program")?;
+        ensure!(
+            fs::read_to_string(&path)?.contains(&id),
+            "the mount is not held"
+        );
         for _ in 0..5 {
             client.inspect(&id)?;
             client.list(true)?;

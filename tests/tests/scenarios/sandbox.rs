@@ -78,7 +78,7 @@ fn scenario_52_a_runtime_whose_delete_hangs_is_told() -> Result<()> {
         let hangs = "case \" $* \" in *' delete '*) exec sleep 1000;; esac";
         write_program(&runtime, &format!("{hangs}\nexec /usr/bin/crun \"$@\""))?;
         let config = Config::with_file(format!(
-            "[runtime.handlers.hanging]\nbinary = '{}'\nstart_seconds = 3\n",
+            "[runtime.handlers.hanging]\nbinary = '{}'\ndelete_seconds = 3\n",
             runtime.display()
         ));
         let scene = Scene::open_with(&config, &[podnet()])?;
@@ -88,7 +88,7 @@ fn scenario_52_a_runtime_whose_delete_hangs_is_told() -> Result<()> {
         let said = fails(begin(&client, &["stop", &id])?)?;
         says(
             &said,
-            &[&id, "undoing Start", "/hanging delete", "longer than"],
+            &[&id, "undoing Start", "/hanging delete", "longer than 3s"],
         )?;
         ensure!(client.inspect(&id)?["owed"][0]["step"] == "Start");
         ensure!(
@@ -96,7 +96,10 @@ fn scenario_52_a_runtime_whose_delete_hangs_is_told() -> Result<()> {
             "it went on down"
         );
         write_program(&runtime, "exec /usr/bin/crun \"$@\"")?;
-        client.stop(&id)?;
+        let stopped = wait::until(PATIENCE, || {
+            Ok((client.call(["stop", &id])?.code == 0).then_some(()))
+        })?;
+        stopped.context("it does not end by a runtime that works")?;
         scene::is_stopped(&told)?;
         client.remove(&id)?;
         scene.close()

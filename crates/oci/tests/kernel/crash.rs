@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::node::{World, quiet};
 use podwalk_oci::{Bundle, Probe, SandboxConfig, Target};
@@ -20,8 +20,11 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 const CRASH_AT: &str = "PODWALK_OCI_CRASH_AT";
 /// The points that were reached, one line each.
 const REACHED: &str = "/run/reached";
-/// How much later each cut is than the one before it.
+/// How much later each cut is than the one before it, on a machine that starts fast.
 const CUT_STEP: Duration = Duration::from_micros(700);
+/// How many cuts a start gets at most, about. Each takes as long as the start has come, so that on a
+/// slow machine their number must not grow with the time that a start takes.
+const CUTS: u32 = 60;
 /// More points than a walk can have; the enumeration must end before.
 const TOO_MANY: u32 = 60;
 
@@ -100,6 +103,11 @@ pub(crate) fn quoted<'a>(sources: &[&'a str], prefix: &str) -> BTreeSet<&'a str>
 /// Drops the start after longer and longer times, until it comes through. The times only spread
 /// the cuts over the runtime's work; what is checked holds wherever they fall.
 async fn cut_everywhere(world: World, config: SandboxConfig) {
+    let bundle = Bundle::write(&config, &world.bundles).unwrap();
+    let begin = Instant::now();
+    world.runtime.create_and_start(&bundle).await.unwrap();
+    let step = cut_step(CUT_STEP, begin.elapsed());
+    recover(&world).await;
     let mut patience = Duration::ZERO;
     loop {
         let bundle = Bundle::write(&config, &world.bundles).unwrap();
@@ -110,8 +118,13 @@ async fn cut_everywhere(world: World, config: SandboxConfig) {
             started.unwrap();
             break;
         }
-        patience += CUT_STEP;
+        patience += step;
     }
+}
+
+/// How much later each cut is, where a whole start has taken `full`.
+pub(crate) fn cut_step(usual: Duration, full: Duration) -> Duration {
+    usual.max(full / CUTS)
 }
 
 /// The points in the code of what the walk uses.

@@ -44,7 +44,7 @@ mod bodies {
     use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use podwalk_oci::{
         Bundle, Handler, Probe, ProcessWatch, SandboxConfig, SandboxId, ShimApi, ShimOptions,
@@ -60,6 +60,8 @@ mod bodies {
     const SHIM: &str = "containerd-shim";
     const ROOT: &str = "/run/podwalk/runtimes/shim";
     const SOCKETS: &str = "/run/containerd/s";
+    /// How much later each cut is than the one before it.
+    const CUT_STEP: Duration = Duration::from_millis(4);
 
     fn shim(world: &World) -> ShimRuntime {
         let handler = Handler::new("shim", "containerd-shim-runc-v2", ROOT);
@@ -179,6 +181,10 @@ mod bodies {
     }
 
     pub(crate) async fn a_shims_start_that_is_cut_anywhere_leaves_nothing(world: World) {
+        let (whole, begin) = (shim(&world), Instant::now());
+        let target = start(&whole, &world).await;
+        let step = crash::cut_step(CUT_STEP, begin.elapsed());
+        whole.delete(&target).await.unwrap();
         let mut patience = Duration::ZERO;
         loop {
             let shim = shim(&world);
@@ -192,7 +198,7 @@ mod bodies {
                 started.unwrap();
                 break;
             }
-            patience += Duration::from_millis(4);
+            patience += step;
         }
     }
 

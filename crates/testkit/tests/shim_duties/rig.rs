@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use podwalk_oci::{
-    Bundle, CgroupParent, Handler, OciError, ProcessWatch, SandboxConfig, SandboxId, ShimRuntime,
-    ShimSettings, Target,
+    Bundle, CgroupParent, Deadlines, Handler, OciError, ProcessWatch, SandboxConfig, SandboxId,
+    ShimRuntime, ShimSettings, Target,
 };
 use podwalk_process::{Command, NotSpawned, Spawn, Spawned, Stdio, Unlisted};
 use podwalk_testkit::scripted_shim::{Installed, Script, install};
@@ -85,8 +85,15 @@ impl Rig {
     }
 
     pub(crate) fn another_life(&self) -> ShimRuntime {
-        let (handler, settings) = (self.runtime.handler(), self.runtime.settings());
-        ShimRuntime::new(handler.clone(), settings.clone(), Arc::new(Marked))
+        self.another_life_with(|_| ())
+    }
+
+    /// With other deadlines than the life before it.
+    pub(crate) fn another_life_with(&self, change: impl FnOnce(&mut Deadlines)) -> ShimRuntime {
+        let mut handler = self.runtime.handler().clone();
+        change(&mut handler.deadlines);
+        let settings = self.runtime.settings().clone();
+        ShimRuntime::new(handler, settings, Arc::new(Marked))
     }
 
     pub(crate) async fn start(&self) -> Result<Target, OciError> {

@@ -16,9 +16,10 @@ impl Drop for Sleeper {
 fn sleeper(mark: &str) -> Sleeper {
     let mut sleep = Command::new("sleep");
     let child = sleep.arg("1000").env(MARK, mark).spawn().unwrap();
+    let id = SandboxId::new(mark).unwrap();
     // Until it execs, its environment is ours.
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while fs::read_to_string(format!("/proc/{}/comm", child.id())).unwrap() != "sleep\n" {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !is_marked(child.id(), &id) {
         assert!(std::time::Instant::now() < deadline, "it does not exec");
         std::thread::yield_now();
     }
