@@ -197,13 +197,13 @@ impl PodSandboxConfig {
             namespace: metadata.namespace,
             uid: metadata.uid,
             attempt: metadata.attempt,
+            ports: ports(port_mappings, &network)?,
             network,
             runtime_handler: handler,
             hostname,
             log_directory,
             cgroup_parent,
             dns: dns_config.into(),
-            ports: ports(port_mappings)?,
             labels,
             annotations,
             sysctls,
@@ -214,12 +214,20 @@ impl PodSandboxConfig {
     }
 }
 
-fn ports(mappings: Vec<PortMapping>) -> Result<Vec<spec::PortMapping>, ConfigError> {
+/// What is a mapping. kubelet lists a container port that no host port leads to with 0; and one of a
+/// pod in the host's network as that host port, which leads there without anybody's doing.
+fn ports(
+    mappings: Vec<PortMapping>,
+    network: &NetworkMode,
+) -> Result<Vec<spec::PortMapping>, ConfigError> {
     let listed = mappings.into_iter().enumerate();
-    // kubelet lists container ports that no host port leads to with 0.
-    let mapped = listed.filter(|(_, mapping)| mapping.host_port != 0);
-    mapped
-        .map(|(index, mapping)| mapping.into_port(index))
+    let ports = listed.map(|(index, mapping)| mapping.into_port(index));
+    let is_mapped = |port: &spec::PortMapping| {
+        let is_itself = *network == NetworkMode::Host && port.host_port == port.pod_port;
+        port.host_port != 0 && !is_itself
+    };
+    ports
+        .filter(|port| port.as_ref().map_or(true, is_mapped))
         .collect()
 }
 

@@ -216,6 +216,19 @@ fn what_its_network_or_handler_cannot_grant_is_refused_by_field() -> Result<()> 
         }
         ensure!(scene.client().list(true)?.is_empty(), "refused, and there");
         hosts.hostname.clear();
+        let led_to = |container_port| v1::PortMapping {
+            container_port,
+            host_port: 9100,
+            ..Default::default()
+        };
+        hosts.port_mappings = vec![led_to(80)];
+        refused(
+            cri.run(hosts.clone(), ""),
+            Code::InvalidArgument,
+            &["port_mappings"],
+        )?;
+        // What kubelet sends of every host-network pod that lists a port: there it is already.
+        hosts.port_mappings = vec![led_to(9100)];
         let id = cri.run(hosts, "")?;
         cri.stop(&id)?;
         cri.remove(&id)?;

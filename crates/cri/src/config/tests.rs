@@ -142,6 +142,25 @@ fn a_port_that_no_host_port_leads_to_is_no_mapping() {
     assert_eq!(spec.ports, expected);
 }
 
+/// The API server gives each container port of such a pod its own number as host port, and kubelet
+/// passes them on.
+#[test]
+fn a_port_of_the_host_s_network_that_leads_to_itself_is_no_mapping() {
+    let ports = json!([
+        {"container_port": 9100, "host_port": 9100, "host_ip": "127.0.0.1"},
+        {"container_port": 80},
+    ]);
+    let text = |ports: &Value| {
+        let options = json!({"namespace_options": {"network": "NODE"}});
+        json!({"port_mappings": ports, "linux": {"security_context": options}}).to_string()
+    };
+    let unmapped = spec(&text(&ports)).unwrap();
+    assert_eq!(unmapped.network, NetworkMode::Host);
+    assert_eq!(unmapped.ports, []);
+    let elsewhere = spec(&text(&json!([{"container_port": 80, "host_port": 9100}]))).unwrap();
+    assert_eq!(elsewhere.ports.len(), 1);
+}
+
 #[test]
 fn what_is_written_is_read_again() {
     for text in [ALL, "{}", "metadata: {name: web}"] {
