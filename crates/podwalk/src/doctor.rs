@@ -2,8 +2,8 @@
 //! handler is not.
 //!
 //! It looks and changes nothing; orphans are found, and removed when that is asked for, by the daemon
-//! (see [`orphans`](crate::orphans)), and told here. What is well is told too, so that nobody wonders whether it was
-//! looked at.
+//! (see [`orphans`](crate::orphans)), and told here. What is well is told too, so that nobody wonders
+//! whether it was looked at.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +44,12 @@ impl Finding {
     /// The daemon, who knows its orphans, is down.
     pub fn unseen_orphans() -> Self {
         Self::well("orphans".to_owned(), "not looked for: the daemon is down")
+    }
+
+    /// The daemon could not look for its orphans, or nobody could ask it to.
+    pub fn unsought_orphans(error: &dyn std::fmt::Display) -> Self {
+        let remedy = "see to that, and ask again";
+        Self::wrong("orphans".to_owned(), error.to_string(), remedy)
     }
 
     fn well(about: String, says: impl Into<String>) -> Self {

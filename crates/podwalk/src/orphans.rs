@@ -4,8 +4,9 @@
 //! Only what is provably ours is touched (design, section 3, rule 10): the name ends with this state
 //! directory's instance id, which no other daemon has, and no pod and no quarantine knows it. An id is
 //! made once, and the engine knows it before its file is there and until that is gone, so that a file
-//! found first and unknown then is nobody's for ever. While a process lives in the namespace, or in a
-//! cgroup that carries the id, it is told and kept: a sandbox may be alive.
+//! found first, unknown then, and still there, is nobody's for ever. While a process lives in the
+//! namespace, or carries the id in its cgroup or, as effects do where there are no cgroups, in its
+//! environment, it is told and kept: a sandbox may be alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -47,11 +48,15 @@ impl Orphans {
         let quarantined = self.engine.quarantined().into_iter();
         let quarantined: BTreeSet<PodId> = quarantined.map(|(id, _)| id).collect();
         let unknown = |id: &PodId| self.engine.get(*id).is_none() && !quarantined.contains(id);
-        let unknown: Vec<PodId> = names.into_iter().filter(unknown).collect();
+        let path = |id: &PodId| self.netns_dir.join(id.to_string());
+        // One that was being removed is unknown by now, and its file is gone.
+        let is_there = |id: &PodId| fs::symlink_metadata(path(id)).is_ok();
+        let unknown = names.into_iter().filter(unknown).filter(is_there);
+        let unknown: Vec<PodId> = unknown.collect();
         let mut alive = living(&unknown, &self.netns_dir, Path::new("/proc"))?;
         let orphans = unknown.into_iter().map(|id| Orphan {
             id: id.to_string(),
-            path: self.netns_dir.join(id.to_string()).display().to_string(),
+            path: path(&id).display().to_string(),
             processes: alive.remove(&id).unwrap_or_default(),
             removed: false,
             error: String::new(),
@@ -68,8 +73,9 @@ impl Orphans {
         for orphan in orphans.iter_mut().filter(|one| one.processes.is_empty()) {
             let swept = podwalk_netns::sweep(&self.netns_dir, |name| name == orphan.id);
             let swept = swept.map_err(io::Error::other)?;
+            let found = !swept.is_empty();
             let failed = swept.into_iter().find_map(|file| file.outcome.err());
-            orphan.removed = failed.is_none();
+            orphan.removed = found && failed.is_none();
             orphan.error = failed.map_or(String::new(), |error| error.to_string());
             tracing::warn!(pod = %orphan.id, path = %orphan.path, removed = orphan.removed, error = %orphan.error, "an orphan");
         }
@@ -88,8 +94,8 @@ fn named_by(instance: InstanceId, directory: &Path) -> io::Result<BTreeSet<PodId
     Ok(ids)
 }
 
-/// The processes that live in one of these pods' namespaces, or in a cgroup that carries its id.
-/// One that cannot be looked at is an error: it may be one of them.
+/// The processes that live in one of these pods' namespaces, or carry its id in their cgroup or
+/// environment. One that cannot be looked at is an error: it may be one of them.
 fn living(
     ids: &[PodId],
     directory: &Path,
@@ -115,8 +121,16 @@ fn living(
         let inside = there(&process.join("ns/net"), |path| fs::metadata(path))?;
         let inside = inside.and_then(|found| namespaces.get(&(found.dev(), found.ino())));
         let cgroups = there(&process.join("cgroup"), |path| fs::read_to_string(path))?;
-        let cgroups = cgroups.unwrap_or_default();
-        let carries = |id: &&PodId| cgroups.contains(&id.to_string());
+        let environment = there(&process.join("environ"), |path| fs::read(path))?;
+        let marks = [
+            cgroups.unwrap_or_default().into_bytes(),
+            environment.unwrap_or_default(),
+        ];
+        let carries = |id: &&PodId| {
+            let id = id.to_string().into_bytes();
+            let mut all = marks.iter().flat_map(|mark| mark.windows(id.len()));
+            all.any(|part| part == id)
+        };
         if let Some(id) = inside.or_else(|| ids.iter().find(carries)) {
             living.entry(*id).or_default().push(pid);
         }

@@ -42,7 +42,8 @@ pub(super) async fn doctor(client: &Client, output: Output, args: &DoctorArgs) -
     findings.extend(match orphans {
         // Only who has the journal open knows whose a file is.
         Err(error) if error.is_down() && !args.fix => vec![Finding::unseen_orphans()],
-        orphans => of_orphans(&orphans?),
+        Err(error) => vec![Finding::unsought_orphans(&error)],
+        Ok(orphans) => of_orphans(&orphans),
     });
     match output {
         Output::Table => show::findings(&findings)?,

@@ -26,9 +26,9 @@ fn only_whole_ids_of_this_instance_are_ours() {
 fn who_lives_in_a_namespace_or_carries_its_id_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let processes = tempfile::tempdir().unwrap();
-    let [inhabited, carried, empty, gone] = [1, 2, 3, 4].map(|number| id(number, 7));
+    let [inhabited, carried, marked, empty, gone] = [1, 2, 3, 4, 5].map(|number| id(number, 7));
     let path = |id: PodId| directory.path().join(id.to_string());
-    for id in [inhabited, carried, empty] {
+    for id in [inhabited, carried, marked, empty] {
         fs::write(path(id), "").unwrap();
     }
     let process = |pid: &str, namespace: PodId, cgroup: String| {
@@ -39,15 +39,22 @@ fn who_lives_in_a_namespace_or_carries_its_id_is_found() {
     };
     process("12", inhabited, "0::/\n".to_owned());
     process("13", gone, format!("0::/podwalk/{carried}\n"));
+    process("15", gone, String::new());
+    let environment = format!("HOME=/\0PODWALK_EFFECT={marked}\0");
+    fs::write(processes.path().join("15/environ"), environment).unwrap();
     process("self", empty, String::new());
     let look = || {
         living(
-            &[inhabited, carried, empty, gone],
+            &[inhabited, carried, marked, empty, gone],
             directory.path(),
             processes.path(),
         )
     };
-    let expected = [(inhabited, vec![12]), (carried, vec![13])];
+    let expected = [
+        (inhabited, vec![12]),
+        (carried, vec![13]),
+        (marked, vec![15]),
+    ];
     assert_eq!(look().unwrap(), BTreeMap::from(expected));
     // What cannot be looked at may be a sandbox.
     fs::create_dir_all(processes.path().join("14/cgroup")).unwrap();

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use podwalk_engine::PodId;
 use podwalk_engine::engine::Engine;
+use podwalk_engine::pod::Status;
+use podwalk_engine::step::Step;
 use tokio::sync::mpsc;
 
 use crate::rungs::Watched;
@@ -20,7 +22,17 @@ pub(super) async fn watch(engine: Engine, mut watched: mpsc::UnboundedReceiver<W
 }
 
 async fn note_exit(engine: Engine, sandbox: Watched) {
-    until_told(sandbox.pod, || sandbox.pidfd.exited()).await;
+    let is_wanted = || {
+        engine.get(sandbox.pod).is_some_and(|view| {
+            // Of a start that is not recorded yet it is not known.
+            let known = view.pod.sandbox.as_ref();
+            let is_it = known.is_none_or(|known| known.process == sandbox.process);
+            is_it && view.pod.status(Step::Start) != Status::Never
+        })
+    };
+    if !until_told(sandbox.pod, || sandbox.pidfd.exited(), is_wanted).await {
+        return;
+    }
     let ended = sandbox.pidfd.id();
     let code = match ended.pid == sandbox.process.pid {
         // Known only where the kernel keeps it for a held pidfd (6.15).
@@ -31,8 +43,9 @@ async fn note_exit(engine: Engine, sandbox: Watched) {
     engine.note_exit(sandbox.pod, sandbox.process, code).await;
 }
 
-/// Waits for an end as often as it takes: nobody else would notice it.
-async fn until_told<E, W>(pod: PodId, exited: impl Fn() -> W)
+/// Waits for an end as often as it takes, since nobody else would notice it, and as long as it is
+/// wanted; whether it came.
+async fn until_told<E, W>(pod: PodId, exited: impl Fn() -> W, is_wanted: impl Fn() -> bool) -> bool
 where
     E: Display,
     W: Future<Output = Result<(), E>>,
@@ -44,7 +57,11 @@ where
             told = true;
         }
         tokio::time::sleep(PATIENCE).await;
+        if !is_wanted() {
+            return false;
+        }
     }
+    true
 }
 
 #[cfg(test)]

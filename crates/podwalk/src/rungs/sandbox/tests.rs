@@ -1,4 +1,6 @@
+use podwalk_cri::proto::v1;
 use podwalk_engine::spec;
+use prost::Message;
 
 use super::*;
 
@@ -128,26 +130,32 @@ fn a_shim_is_told_of_the_pod_as_its_sandbox_is() {
     settings.options = ShimOptions::ConfigPath("/etc/kata.toml".into());
     let spec = PodSpec {
         name: "web".to_owned(),
-        annotations: BTreeMap::from([("mine".to_owned(), "x".to_owned())]),
+        annotations: [("mine", "x"), ("io.katacontainers.y", "z")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         ..PodSpec::default()
     };
     let mut config = SandboxConfig::new(SandboxId::new("id-1").unwrap());
     config.hostname = Some("web".to_owned());
     config.annotations = annotations("id-1", &spec);
     config.user_annotations = spec.annotations.clone();
+    config.passed_annotations = vec!["io.katacontainers.*".to_owned()];
     config.cgroup_parent = CgroupParent::Owned("/machines".to_owned());
     tell_shim(&mut config, &spec, &settings);
     assert_eq!(config.annotations[KATA_CONFIG_PATH], "/etc/kata.toml");
-    let told = PodSpec {
-        hostname: "web".to_owned(),
-        annotations: config.annotations.clone(),
-        cgroup_parent: "/machines".to_owned(),
-        ..spec
-    };
+    let told = v1::PodSandboxConfig::decode(config.pod_sandbox_config.as_slice()).unwrap();
+    assert_eq!(told.hostname, "web");
+    assert_eq!(told.metadata.unwrap().name, "web");
+    assert_eq!(told.linux.unwrap().cgroup_parent, "/machines");
     assert!(!told.annotations.contains_key("mine"), "it may not pass");
-    // A map has no order on the wire, so the length is compared.
-    assert_eq!(
-        config.pod_sandbox_config.len(),
-        podwalk_cri::proto::encoded(&told).len()
-    );
+    let passed = [
+        ("io.katacontainers.y", "z"),
+        (KATA_CONFIG_PATH, "/etc/kata.toml"),
+    ];
+    for (name, value) in passed {
+        assert_eq!(told.annotations[name], value);
+    }
+    for (name, value) in config.annotations {
+        assert_eq!(told.annotations[&name], value);
+    }
 }

@@ -15,6 +15,13 @@ async fn an_end_is_waited_for_until_it_can_be_watched() {
             _ => Ok(()),
         }
     };
-    until_told(pod, exited).await;
+    assert!(until_told(pod, exited, || true).await);
     assert_eq!(tries.get(), 3);
+    tries.set(0);
+    assert!(!until_told(pod, exited, || tries.get() < 2).await);
+    assert_eq!(
+        tries.get(),
+        2,
+        "of a pod that is gone nobody waits for the end"
+    );
 }
