@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
 use podwalk_cni::{ConfigDir, Runtime, RuntimeOptions};
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -43,17 +44,23 @@ async fn opened(gate: PathBuf) -> File {
     open.await.unwrap().unwrap()
 }
 
-#[tokio::test]
-async fn an_answer_about_a_configuration_that_was_replaced_meanwhile_does_not_count() {
-    let plugins = tempfile::tempdir().unwrap();
-    let (networks, gate, new) = gated(plugins.path());
+/// Whoever asked when a configuration was replaced by one whose plugin is ready. The old one's ends
+/// when the file is closed.
+async fn replaced(plugins: &Path) -> (Arc<Reporter>, JoinHandle<()>, File) {
+    let (networks, gate, new) = gated(plugins);
     let reporter = Arc::new(Reporter::new(networks.clone()));
-
-    let asked = reporter.clone();
-    let asked = tokio::spawn(async move { asked.answered().await });
+    let asking = reporter.clone();
+    let asked = tokio::spawn(async move { asking.answered().await });
     let gate = opened(gate).await;
     networks.replace(new);
     assert!(reporter.last().is_none());
+    (reporter, asked, gate)
+}
+
+#[tokio::test]
+async fn an_answer_about_a_configuration_that_was_replaced_meanwhile_does_not_count() {
+    let plugins = tempfile::tempdir().unwrap();
+    let (reporter, asked, gate) = replaced(plugins.path()).await;
     drop(gate);
     asked.await.unwrap();
     let last = reporter.last().unwrap().condition;
@@ -63,15 +70,10 @@ async fn an_answer_about_a_configuration_that_was_replaced_meanwhile_does_not_co
 #[tokio::test]
 async fn a_plugin_that_hangs_is_not_waited_for_when_its_configuration_was_replaced() {
     let plugins = tempfile::tempdir().unwrap();
-    let (networks, gate, new) = gated(plugins.path());
-    let reporter = Arc::new(Reporter::new(networks.clone()));
-    let asked = reporter.clone();
-    let asked = tokio::spawn(async move { asked.answered().await });
-    let gate = opened(gate).await;
-    networks.replace(new);
+    let (reporter, asked, gate) = replaced(plugins.path()).await;
     reporter.answered().await;
-    let last = reporter.last().unwrap();
-    assert!(last.condition.holds, "{:?}", last.condition);
+    let last = reporter.last().unwrap().condition;
+    assert!(last.holds, "{last:?}");
     asked.await.unwrap();
     drop(gate);
 }
