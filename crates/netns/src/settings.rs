@@ -27,7 +27,7 @@ const OF_GROUP_IDS: &str = "net.ipv4.ping_group_range";
 ///
 /// # Errors
 /// [`Error::SysctlRefused`] before anything is written, [`Error::Sysctl`] when the kernel refuses
-/// one; as [`enter`].
+/// one; as [`enter`](crate::enter).
 pub fn set_sysctls(path: &Path, sysctls: &BTreeMap<String, String>) -> Result<(), Error> {
     let mut writes = Vec::with_capacity(sysctls.len());
     for (name, value) in sysctls {

@@ -3,7 +3,7 @@
 //!
 //! 1. A [`Node`] holds what outlives a daemon: the [`SimHost`], the
 //!    [`CrashJournal`], the [`SimClock`]. [`Node::open`] starts a daemon on it:
-//!    the engine's own code over [rungs](rungs) that change the host.
+//!    the engine's own code over [rungs] that change the host.
 //! 2. Everything runs on one thread, in an order that depends on nothing but
 //!    the [`Executor`]'s seed. Time passes only when nobody has anything else
 //!    to do, and then straight to the next timer.
