@@ -1,7 +1,7 @@
 //! What a spec must look like before anything is done for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::spec::{PodSpec, PortMapping};
 use crate::step::NetworkMode;
@@ -183,11 +183,11 @@ impl PodSpec {
 
     fn check_dns(&self) -> Result<(), InvalidSpec> {
         for server in &self.dns.servers {
-            if server.parse::<IpAddr>().is_err() {
+            if !is_resolver(server) {
                 refuse(
                     "dns_config.servers",
                     format!("'{}' is not an address", shortened(server)),
-                    "an IPv4 or IPv6 address",
+                    "an IPv4 or IPv6 address, the latter with its zone if it needs one",
                 )?;
             }
         }
@@ -258,6 +258,18 @@ impl PodSpec {
                 "net sysctls need a namespace of the pod's own",
             ),
             _ => Ok(()),
+        }
+    }
+}
+
+/// A resolver's address as resolv.conf(5) has it. kubelet passes the host's on, among which may be a
+/// router's link-local one with its interface (RFC 4007, section 11).
+fn is_resolver(text: &str) -> bool {
+    match text.split_once('%') {
+        None => text.parse::<IpAddr>().is_ok(),
+        Some((address, zone)) => {
+            let is_word = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_graphic());
+            is_word && address.parse::<Ipv6Addr>().is_ok()
         }
     }
 }

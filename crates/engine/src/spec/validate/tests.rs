@@ -281,10 +281,23 @@ fn names_of_hosts_and_resolvers_are_checked() {
     in_host_s(&mut unnamed);
     unnamed.hostname.clear();
     assert_eq!(unnamed.validate(), Ok(()), "kubelet names none there");
-    refused(
-        |spec| spec.dns.servers = vec!["resolver".to_owned()],
-        "dns_config.servers",
-    );
+    for server in [
+        "resolver",
+        "",
+        "fe80::1%",
+        "fe80::1%two words",
+        "10.0.0.1%eth0",
+    ] {
+        refused(
+            |spec| spec.dns.servers = vec![server.to_owned()],
+            "dns_config.servers",
+        );
+    }
+    let mut host_s = valid();
+    host_s.dns.servers = ["10.0.0.1", "fd00::1", "fe80::1%eth0"]
+        .map(str::to_owned)
+        .into();
+    assert_eq!(host_s.validate(), Ok(()), "kubelet passes the host's on");
     for word in ["", "two words", "line\nbreak"] {
         refused(
             |spec| spec.dns.searches = vec![word.to_owned()],
