@@ -60,7 +60,7 @@ tables! {
     sigkill_in_a_resumption_after_a_cut_behind_the_network: V1, resume(CRUN, "cni.add.plugin-done#2", some(1, 5));
     sigkill_in_a_resumption_after_a_cut_in_the_runtime: V1, resume(CRUN, "oci.run.spawned#1", some(2, 5));
     sigkill_in_a_resumption_after_a_cut_before_the_last_record: V2, resume(CRUN, "oci.started#1", some(1, 2));
-    scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_1: V1, resume(RUNSC, "oci.bundle.written#1", some(0, 5));
+    scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_1: V1, resume(RUNSC, "oci.bundle.written#1", some(0, 3));
     scenario_58_sigkill_while_a_network_that_was_used_is_made_anew_2: V1, resume(RUNSC, "oci.ran#1", some(1, 3));
     scenario_58_sigkill_while_a_machine_of_a_shim_is_made_anew: V2, resume(SCRIPTED_SHIM, "shim.created#1", some(2, 5));
     sigkill_in_a_resumption_after_a_cut_behind_a_shim: V1, resume(SHIM_RUNC, "shim.started#1", some(3, 5));
