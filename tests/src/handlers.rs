@@ -114,8 +114,7 @@ fn scripted_shim() -> Result<String> {
         task_v3: true,
         ..Script::new()
     };
-    let (_, configuration) = scripted(SCRIPTED_SHIM.name, &script)?;
-    Ok(configuration + "vm = true\n")
+    machine(SCRIPTED_SHIM.name, &script, "")
 }
 
 fn pausing_shim() -> Result<String> {
@@ -123,8 +122,7 @@ fn pausing_shim() -> Result<String> {
         pause_service: true,
         ..Script::new()
     };
-    let (_, configuration) = scripted(PAUSING_SHIM.name, &script)?;
-    Ok(configuration + "vm = true\napi = 'auto'\n")
+    machine(PAUSING_SHIM.name, &script, "api = 'auto'\n")
 }
 
 fn sandbox_shim() -> Result<String> {
@@ -132,8 +130,13 @@ fn sandbox_shim() -> Result<String> {
         sandbox_api: true,
         ..Script::new()
     };
-    let (_, configuration) = scripted(SANDBOX_SHIM.name, &script)?;
-    Ok(configuration + "vm = true\napi = 'sandbox'\n")
+    machine(SANDBOX_SHIM.name, &script, "api = 'sandbox'\n")
+}
+
+/// A scripted shim whose sandboxes are machines; its part of the configuration, with further keys.
+fn machine(name: &str, script: &Script, keys: &str) -> Result<String> {
+    let (_, configuration) = scripted(name, script)?;
+    Ok(configuration + "vm = true\n" + keys)
 }
 
 /// Puts a scripted shim into this node, under a name; and the configuration of a handler of that

@@ -230,7 +230,8 @@ pub struct Orphan {
     pub id: String,
     /// The file.
     pub path: String,
-    /// Processes that live in the namespace, or in a cgroup that carries the id: it is kept.
+    /// Processes that live in the namespace, or carry the id in their cgroup or environment: it is
+    /// kept.
     pub processes: Vec<u32>,
     /// It was removed just now.
     pub removed: bool,

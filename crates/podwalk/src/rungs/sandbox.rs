@@ -12,7 +12,7 @@ use podwalk_engine::spec::{IdMapping, PodSpec, Profile, Sharing, UserMappings};
 use podwalk_netns::{SysctlScope, check_sysctl};
 use podwalk_oci::{
     CgroupParent, Dns, NamespaceScope, Resources, Runtime, SandboxConfig, SandboxId, Seccomp,
-    SelinuxLabel, ShimOptions, ShimSettings, UserNamespace,
+    SelinuxLabel, ShimApi, ShimOptions, ShimSettings, UserNamespace,
 };
 
 use super::{Host, of_netns};
@@ -107,6 +107,9 @@ fn tell_shim(config: &mut SandboxConfig, spec: &PodSpec, shim: &ShimSettings) {
     if let ShimOptions::ConfigPath(path) = &shim.options {
         let path = path.to_string_lossy().into_owned();
         config.annotations.insert(KATA_CONFIG_PATH.to_owned(), path);
+    }
+    if shim.api == ShimApi::Task {
+        return;
     }
     let (CgroupParent::Owned(parent) | CgroupParent::Foreign(parent)) = &config.cgroup_parent;
     let told = PodSpec {

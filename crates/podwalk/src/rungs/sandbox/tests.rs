@@ -128,6 +128,7 @@ fn annotations_name_the_sandbox_and_its_size_where_one_was_asked_for() {
 fn a_shim_is_told_of_the_pod_as_its_sandbox_is() {
     let mut settings = ShimSettings::new("/bundles", "/events");
     settings.options = ShimOptions::ConfigPath("/etc/kata.toml".into());
+    settings.api = ShimApi::Auto;
     let spec = PodSpec {
         name: "web".to_owned(),
         annotations: [("mine", "x"), ("io.katacontainers.y", "z")]
